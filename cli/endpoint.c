@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opens devices and runs their servers. See endpoint.h for who may touch what.
+ */
+#include "endpoint.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "signals.h"
+#include "text.h"
+
+static int open_one(struct endpoints *set, struct endpoint *endpoint)
+{
+    struct vd_error error = {0};
+    int err = vd_device_open(set->context, endpoint->option->address, &endpoint->device, &error);
+
+    if (err) {
+        error.code = err;
+        if (error.usage && !strncmp(endpoint->option->address, "sim:", 4))
+            cli_note(
+                "keys of --vfio itself are host, port, dma and socket; the others belong to the address");
+        return cli_refused("--vfio", endpoint->option->text, &error);
+    }
+    for (unsigned i = 0; i < VD_REGION_COUNT; i++) {
+        struct vd_region_info info = {0};
+
+        vd_region_info(endpoint->device, i, &info);
+        endpoint->region_sizes[i] = info.size;
+    }
+    for (unsigned i = 0; i < VD_IRQ_COUNT; i++) {
+        struct vd_irq_info info = {0};
+
+        vd_irq_info(endpoint->device, i, &info);
+        endpoint->irq_counts[i] = info.count;
+    }
+    return CLI_OK;
+}
+
+int endpoints_open(struct endpoints *set, struct vd_context *context, const struct vfio_list *list)
+{
+    int err, status = CLI_OK;
+
+    *set = (struct endpoints){.context = context, .items = text_alloc(list->count, sizeof(*set->items))};
+    err = vd_notifier_init(&set->ended, VD_NOTIFIER_DEFAULT);
+    if (err)
+        return cli_failed("cannot open a notifier: %s", strerror(-err));
+    for (size_t i = 0; i < list->count && status == CLI_OK; i++) {
+        set->items[i].option = &list->items[i];
+        set->items[i].set = set;
+        set->count++;
+        status = open_one(set, &set->items[i]);
+    }
+    return status;
+}
+
+static int create_server(struct endpoints *set, struct endpoint *endpoint,
+                         const struct vd_server_options *options)
+{
+    struct vd_error error = {0};
+    int err = vd_server_create(set->context, endpoint->device, options, &endpoint->server, &error);
+
+    error.code = err;
+    return err ? cli_refused("--vfio", endpoint->option->text, &error) : CLI_OK;
+}
+
+int endpoints_listen(struct endpoints *set)
+{
+    int status = CLI_OK;
+
+    for (size_t i = 0; i < set->count && status == CLI_OK; i++) {
+        struct endpoint *endpoint = &set->items[i];
+        struct vd_server_options options = {
+            .size = sizeof(options),
+            .socket_path = endpoint->socket,
+            .client_fd = -1,
+            .strategy = endpoint->option->strategy,
+        };
+
+        status = create_server(set, endpoint, &options);
+    }
+    return status;
+}
+
+int endpoints_check(struct endpoints *set)
+{
+    int status = CLI_OK;
+
+    for (size_t i = 0; i < set->count && status == CLI_OK; i++) {
+        struct vd_server_options options = {.size = sizeof(options),
+                                            .strategy = set->items[i].option->strategy};
+        int ends[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
+            return cli_failed("cannot open a socket pair: %s", strerror(errno));
+        options.client_fd = ends[0];
+        status = create_server(set, &set->items[i], &options);
+        if (status != CLI_OK)
+            close(ends[0]);
+        close(ends[1]);
+        vd_server_destroy(set->items[i].server);
+        set->items[i].server = NULL;
+    }
+    return status;
+}
+
+static void *serve(void *opaque)
+{
+    struct endpoint *endpoint = opaque;
+
+    endpoint->result = vd_server_run(endpoint->server);
+    atomic_store(&endpoint->ended, true);
+    vd_notifier_signal(&endpoint->set->ended);
+    return NULL;
+}
+
+int endpoints_start(struct endpoints *set)
+{
+    sigset_t before;
+    int err = 0;
+
+    signals_block(&before);
+    for (size_t i = 0; i < set->count && !err; i++) {
+        err = pthread_create(&set->items[i].thread, NULL, serve, &set->items[i]);
+        set->items[i].started = !err;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err ? cli_failed("cannot start a thread: %s", strerror(err)) : CLI_OK;
+}
+
+int endpoints_health(const struct endpoints *set)
+{
+    vd_notifier_drain(&set->ended);
+    for (size_t i = 0; i < set->count; i++) {
+        const struct endpoint *endpoint = &set->items[i];
+
+        if (endpoint->started && atomic_load(&endpoint->ended))
+            return cli_failed("--vfio %s: the server on %s ended: %s", endpoint->option->text,
+                              endpoint->socket,
+                              endpoint->result ? strerror(-endpoint->result) : "it was stopped");
+    }
+    return CLI_OK;
+}
+
+int endpoints_refusal(const struct endpoints *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        struct vd_server_stats stats;
+
+        vd_server_stats(set->items[i].server, &stats);
+        if (stats.refusal[0])
+            return cli_failed("--vfio %s: the device refused the virtual machine: %s",
+                              set->items[i].option->text, stats.refusal);
+    }
+    return CLI_OK;
+}
+
+void endpoints_close(struct endpoints *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->items[i].started)
+            vd_server_stop(set->items[i].server);
+    }
+    for (size_t i = 0; i < set->count; i++) {
+        struct endpoint *endpoint = &set->items[i];
+
+        if (endpoint->started)
+            pthread_join(endpoint->thread, NULL);
+        vd_server_destroy(endpoint->server);
+        vd_device_close(endpoint->device);
+        free(endpoint->socket);
+    }
+    if (set->items)
+        vd_notifier_finish(&set->ended);
+    free(set->items);
+    *set = (struct endpoints){0};
+}

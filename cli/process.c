@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Child processes. fork and exec rather than posix_spawn: the child has to tie its life to ours before it becomes
+ * another program. Other threads may run, so the child calls only what is safe in a signal handler.
+ */
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#include "signals.h"
+
+static void close_both(const int ends[2])
+{
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static int open_pipe(int ends[2])
+{
+    if (pipe(ends))
+        return -errno;
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    return 0;
+}
+
+/* In the child: becomes argv, or says through `failure` why not. */
+static void become(char *const argv[], int output, int failure, pid_t parent)
+{
+    int err;
+    ssize_t written;
+
+    signals_reset();
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    /* The parent may have gone before the line above. */
+    if (getppid() != parent)
+        _exit(127);
+    if (output >= 0) {
+        int nothing = open("/dev/null", O_RDONLY);
+
+        dup2(nothing, STDIN_FILENO);
+        dup2(output, STDOUT_FILENO);
+        dup2(output, STDERR_FILENO);
+    }
+    execv(argv[0], argv);
+    err = errno;
+    written = write(failure, &err, sizeof(err));
+    (void)written;
+    _exit(127);
+}
+
+static pid_t start(char *const argv[], int output)
+{
+    pid_t parent = getpid(), pid;
+    int failure[2], err;
+
+    err = open_pipe(failure);
+    if (err)
+        return err;
+    pid = fork();
+    if (pid == 0)
+        become(argv, output, failure[1], parent);
+    if (pid < 0) {
+        err = -errno;
+        close_both(failure);
+        return err;
+    }
+    close(failure[1]);
+    /* The end of file means that exec succeeded: it closed the other end. */
+    while (read(failure[0], &err, sizeof(err)) < 0 && errno == EINTR)
+        continue;
+    close(failure[0]);
+    if (err) {
+        waitpid(pid, NULL, 0);
+        return -err;
+    }
+    return pid;
+}
+
+pid_t process_start(char *const argv[])
+{
+    return start(argv, -1);
+}
+
+int process_status(int wait_status)
+{
+    return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
+}
+
+static long long now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* Reads to the end of file; false when that takes too long. What does not fit is read and dropped. */
+static bool drain_output(int fd, char *output, size_t size, int timeout_ms)
+{
+    long long end = now_ms() + timeout_ms;
+    size_t used = 0;
+
+    for (;;) {
+        struct pollfd readable = {.fd = fd, .events = POLLIN};
+        long long left = end - now_ms();
+        char bytes[4096];
+        ssize_t got;
+
+        if (left <= 0 || (poll(&readable, 1, (int)left) == 0))
+            return false;
+        got = read(fd, bytes, sizeof(bytes));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return true;
+        for (ssize_t i = 0; i < got && used + 1 < size; i++)
+            output[used++] = bytes[i];
+        output[used] = '\0';
+    }
+}
+
+int process_capture(char *const argv[], char *output, size_t size, int timeout_ms)
+{
+    int ends[2], status = 0, err;
+    bool finished;
+    pid_t pid;
+
+    output[0] = '\0';
+    err = open_pipe(ends);
+    if (err)
+        return err;
+    pid = start(argv, ends[1]);
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return pid;
+    }
+    finished = drain_output(ends[0], output, size, timeout_ms);
+    close(ends[0]);
+    if (!finished)
+        kill(pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return finished ? process_status(status) : -ETIMEDOUT;
+}

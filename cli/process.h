@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Child processes: QEMU, and short questions to it. On Linux a child is killed when the thread that started it ends,
+ * however it ends, so start children from the main thread only.
+ */
+#ifndef CLI_PROCESS_H
+#define CLI_PROCESS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Starts argv[0] (a path) with our standard streams. The child's id, or -errno: -ENOENT, -EACCES ... of exec. */
+pid_t process_start(char *const argv[]);
+
+/*
+ * Runs argv[0] to its end and keeps the first size - 1 bytes of standard output and error. Its exit status (128 + n
+ * for signal n); -errno when it cannot start; -ETIMEDOUT when it took longer than `timeout_ms` and was killed.
+ */
+int process_capture(char *const argv[], char *output, size_t size, int timeout_ms);
+
+/* The exit status behind what waitpid() reports, 128 + n for signal n. */
+int process_status(int wait_status);
+
+#endif

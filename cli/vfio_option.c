@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Parses --vfio. Two passes: whose key iommu= is depends on the address, and the address may come last.
+ */
+#include "vfio_option.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "cli.h"
+#include "text.h"
+
+static const struct {
+    const char *name;
+    const char *elsewhere; /* what to say where a verb does not take it */
+} keys[VFIO_KEYS] = {
+    [VFIO_HOST] = {"host", ""},
+    [VFIO_PORT] = {"port", "; only 'viaduct run' makes ports"},
+    [VFIO_IOMMU] = {"iommu", "; only 'viaduct run' has --iommu"},
+    [VFIO_DMA] = {"dma", ""},
+    [VFIO_SOCKET] = {"socket", "; 'viaduct run' makes its own sockets, 'viaduct serve' takes one"},
+};
+
+struct parse {
+    const char *text;
+    unsigned allowed;
+    bool simulated;
+    bool host_seen;
+    char *value[VFIO_KEYS]; /* owned */
+    char *extra;            /* options of the address, each with a comma before it */
+};
+
+static char *allowed_keys(unsigned allowed)
+{
+    char *names = NULL;
+
+    for (unsigned i = 0; i < VFIO_KEYS; i++) {
+        if (!(allowed & 1u << i))
+            continue;
+        if (names)
+            text_append(&names, ", ");
+        text_append(&names, keys[i].name);
+    }
+    return names;
+}
+
+/* The next word up to a single comma, in fresh memory with doubled commas kept; NULL at the end. */
+static char *next_word(const char **at)
+{
+    const char *start = *at, *end = start;
+
+    if (!start)
+        return NULL;
+    while (*end && !(end[0] == ',' && end[1] != ','))
+        end += end[0] == ',' ? 2 : 1;
+    *at = *end ? end + 1 : NULL;
+    return text_format("%.*s", (int)(end - start), start);
+}
+
+static void undouble_commas(char *text)
+{
+    char *to = text;
+
+    for (; *text; text++) {
+        *to++ = *text;
+        if (text[0] == ',' && text[1] == ',')
+            text++;
+    }
+    *to = '\0';
+}
+
+static enum vfio_key key_of(const char *word)
+{
+    for (unsigned i = 0; i < VFIO_KEYS; i++) {
+        size_t length = strlen(keys[i].name);
+
+        if (!strncmp(word, keys[i].name, length) && word[length] == '=')
+            return (enum vfio_key)i;
+    }
+    return VFIO_KEYS;
+}
+
+static bool is_simulated(const char *text)
+{
+    bool simulated = false;
+    char *word;
+
+    while ((word = next_word(&text))) {
+        if (key_of(word) == VFIO_HOST && !strncmp(word, "host=sim:", 9))
+            simulated = true;
+        free(word);
+    }
+    return simulated;
+}
+
+static int foreign_word(struct parse *p, const char *word)
+{
+    char *allowed;
+
+    if (p->simulated && (p->host_seen || key_of(word) == VFIO_IOMMU)) {
+        text_append(&p->extra, ",");
+        text_append(&p->extra, word);
+        return CLI_OK;
+    }
+    allowed = allowed_keys(p->allowed);
+    cli_usage("--vfio %s: unknown key '%.*s'; allowed are %s%s", p->text, (int)strcspn(word, "="), word,
+              allowed,
+              p->simulated ? ", and the address's own options after host="
+                           : "; only simulated addresses (host=sim:...) have options of their own");
+    free(allowed);
+    return CLI_USAGE;
+}
+
+static int own_word(struct parse *p, enum vfio_key key, const char *word)
+{
+    const char *value = strchr(word, '=') + 1;
+
+    if (!(p->allowed & 1u << key)) {
+        char *allowed = allowed_keys(p->allowed);
+
+        cli_usage("--vfio %s: key '%s' is not allowed here%s; allowed are %s", p->text, keys[key].name,
+                  keys[key].elsewhere, allowed);
+        free(allowed);
+        return CLI_USAGE;
+    }
+    if (p->value[key])
+        return cli_usage(
+            "--vfio %s: key '%s' is given twice, as '%s' and '%s'; give it once (a comma inside a value "
+            "is written ,,)",
+            p->text, keys[key].name, p->value[key], value);
+    if (!*value)
+        return cli_usage("--vfio %s: key '%s' has no value; write %s=VALUE or leave it out", p->text,
+                         keys[key].name, keys[key].name);
+    p->value[key] = text_copy(value);
+    if (key == VFIO_HOST)
+        p->host_seen = true;
+    else
+        undouble_commas(p->value[key]);
+    return CLI_OK;
+}
+
+static int parse_words(struct parse *p)
+{
+    const char *at = p->text;
+    int status = CLI_OK;
+    char *word;
+
+    while (status == CLI_OK && (word = next_word(&at))) {
+        enum vfio_key key = key_of(word);
+
+        if (key == VFIO_KEYS || (key == VFIO_IOMMU && p->simulated))
+            status = foreign_word(p, word);
+        else
+            status = own_word(p, key, word);
+        free(word);
+    }
+    return status;
+}
+
+bool vfio_is_id(const char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    static const char others[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+
+    return *text && strchr(letters, *text) && text[strspn(text, others)] == '\0' && strlen(text) <= 64;
+}
+
+static int check_values(const struct parse *p, enum vd_strategy *strategy)
+{
+    const char *port = p->value[VFIO_PORT], *dma = p->value[VFIO_DMA], *socket = p->value[VFIO_SOCKET];
+
+    if (!p->value[VFIO_HOST])
+        return cli_usage(
+            "--vfio %s: no host=<address>; say which device, for example host=sim:nvme,image=disk.img or "
+            "host=0000:01:00.0 ('viaduct list' shows them)",
+            p->text);
+    if (port && !vfio_is_id(port))
+        return cli_usage(
+            "--vfio %s: port=%s is not a name; a letter, then at most 63 letters, digits, '-', '.' and "
+            "'_' are allowed",
+            p->text, port);
+    *strategy = VD_STRATEGY_AUTO;
+    if (dma && vd_strategy_parse(dma, strategy))
+        return cli_usage(
+            "--vfio %s: dma=%s is not a strategy; allowed are auto, identity, offset, pool and paravirt",
+            p->text, dma);
+    if (socket && strlen(socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+        return cli_usage(
+            "--vfio %s: socket=%s has %zu bytes; a socket's path may have %zu; use a shorter path, or a "
+            "relative one",
+            p->text, socket, strlen(socket), sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+    return CLI_OK;
+}
+
+int vfio_list_add(struct vfio_list *list, const char *text, unsigned allowed)
+{
+    struct parse p = {.text = text, .allowed = allowed, .simulated = is_simulated(text)};
+    enum vd_strategy strategy;
+    int status = parse_words(&p);
+
+    if (status == CLI_OK)
+        status = check_values(&p, &strategy);
+    if (status == CLI_OK) {
+        list->items = text_grow(list->items, list->count + 1, sizeof(*list->items));
+        list->items[list->count++] = (struct vfio_option){
+            .text = text_copy(text),
+            .address = text_format("%s%s", p.value[VFIO_HOST], p.extra ? p.extra : ""),
+            .port = p.value[VFIO_PORT],
+            .iommu = p.value[VFIO_IOMMU],
+            .socket = p.value[VFIO_SOCKET],
+            .strategy = strategy,
+        };
+        p.value[VFIO_PORT] = p.value[VFIO_IOMMU] = p.value[VFIO_SOCKET] = NULL;
+    }
+    for (unsigned i = 0; i < VFIO_KEYS; i++)
+        free(p.value[i]);
+    free(p.extra);
+    return status;
+}
+
+void vfio_list_finish(struct vfio_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->items[i].text);
+        free(list->items[i].address);
+        free(list->items[i].port);
+        free(list->items[i].iommu);
+        free(list->items[i].socket);
+    }
+    free(list->items);
+    *list = (struct vfio_list){0};
+}

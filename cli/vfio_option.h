@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The value of --vfio: host=<address> and, in any order, keys about how the device is attached. An address may have
+ * options of its own, so one rule says whose a key is:
+ *
+ *   port, dma and socket are always --vfio's; iommu is --vfio's unless the address is a simulated one (there it is
+ *   the address's iommu=chosen|assigned); every other key after host= belongs to a simulated address, and is an
+ *   error for any other.
+ *
+ * No key may be given twice; ",," stands for a comma inside a value.
+ */
+#ifndef CLI_VFIO_OPTION_H
+#define CLI_VFIO_OPTION_H
+
+#include <stddef.h>
+
+#include <viaduct/server.h>
+
+enum vfio_key { VFIO_HOST, VFIO_PORT, VFIO_IOMMU, VFIO_DMA, VFIO_SOCKET, VFIO_KEYS };
+
+struct vfio_option {
+    char *text;    /* as given, for messages */
+    char *address; /* for vd_device_open(): host= and the address's own options, commas still doubled */
+    char *port;    /* NULL: not given */
+    char *iommu;   /* NULL: not given */
+    char *socket;  /* NULL: not given */
+    enum vd_strategy strategy;
+};
+
+struct vfio_list {
+    struct vfio_option *items;
+    size_t count;
+};
+
+/*
+ * Parses and appends. `allowed` has bit 1 << enum vfio_key for each key the verb takes. 0, or CLI_USAGE after a
+ * message; then the list is as before.
+ */
+int vfio_list_add(struct vfio_list *list, const char *text, unsigned allowed);
+void vfio_list_finish(struct vfio_list *list);
+
+/* An id that QEMU takes: a letter, then letters, digits, '-', '.' and '_'. */
+bool vfio_is_id(const char *text);
+
+#endif

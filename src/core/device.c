@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Life cycle of a device: create (back end first, then publish), reset, quiesce, close. Quiesce is what makes a device
+ * safe for the next user: bus mastering goes off first, so nothing is in flight when memory goes away.
+ */
+#include "core/device.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/le.h"
+
+enum {
+    PCI_COMMAND = 0x04, /* PCI 3.0, 6.2.2 */
+    PCI_COMMAND_MASTER = 0x0004,
+};
+
+static void host_gone(void *opaque)
+{
+    struct vd_device *device = opaque;
+
+    if (!atomic_exchange(&device->gone, true)) {
+        vd_count(&device->device_errors, 1);
+        vd_irq_fired(device, VD_IRQ_ERR, 0);
+        vd_irq_fired(device, VD_IRQ_REQ, 0);
+    }
+}
+
+static void publish_identity(struct vd_device *device)
+{
+    device->identity = (struct vd_device_info){
+        .address = device->address,
+        .backend = device->ops->name,
+        .model = device->info.model ? device->info.model : "",
+        .vendor = device->info.vendor,
+        .device = device->info.device,
+        .subvendor = device->info.subvendor,
+        .subdevice = device->info.subdevice,
+        .class_code = device->info.class_code,
+        .can_reset = device->info.can_reset && device->ops->reset,
+    };
+}
+
+int vd_device_create(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
+                     struct vd_device **out, struct vd_failure *failure)
+{
+    struct vd_device *device = vd_env_alloc(&context->env, 1, sizeof(*device));
+    int ret = -ENOMEM;
+
+    *out = NULL;
+    if (!device)
+        return vd_fail(failure, -ENOMEM, "%s: out of memory while opening the device", address);
+    device->env = &context->env;
+    device->ops = ops;
+    device->events = (struct vd_host_events){
+        .irq = vd_irq_fired, .intx = vd_irq_line_changed, .gone = host_gone, .opaque = device};
+    pthread_mutex_init(&device->irq_lock, NULL);
+    device->address = vd_env_strdup(device->env, address);
+    if (!device->address) {
+        vd_fail(failure, -ENOMEM, "%s: out of memory while opening the device", address);
+        goto err_free;
+    }
+    ret = ops->open(device->env, address, &device->events, &device->host, &device->info, failure);
+    if (ret)
+        goto err_address;
+    ret = vd_irq_state_init(device);
+    if (ret) {
+        vd_fail(failure, ret, "%s: out of memory for its interrupt vectors", address);
+        goto err_close;
+    }
+    vd_dma_state_init(device);
+    publish_identity(device);
+    *out = device;
+    return 0;
+
+err_close:
+    ops->close(device->host);
+err_address:
+    vd_env_free(device->env, device->address);
+err_free:
+    pthread_mutex_destroy(&device->irq_lock);
+    vd_env_free(&context->env, device);
+    return ret;
+}
+
+void vd_device_close(struct vd_device *device)
+{
+    if (!device)
+        return;
+    vd_device_quiesce(device);
+    device->ops->close(device->host);
+    vd_dma_state_finish(device);
+    vd_irq_state_finish(device);
+    pthread_mutex_destroy(&device->irq_lock);
+    vd_env_free(device->env, device->address);
+    vd_env_free(device->env, device);
+}
+
+const struct vd_device_info *vd_device_info(const struct vd_device *device)
+{
+    return &device->identity;
+}
+
+int vd_device_reset(struct vd_device *device)
+{
+    if (!device->identity.can_reset)
+        return -ENOTSUP;
+    if (device->gone)
+        return -ENODEV;
+    vd_count(&device->resets, 1);
+    return device->ops->reset(device->host);
+}
+
+/* Clears COMMAND.BME and reads it back, so that the write has reached the device. */
+static int stop_bus_mastering(struct vd_device *device)
+{
+    uint8_t command[2];
+    int ret = device->ops->region_read(device->host, VD_REGION_CONFIG, PCI_COMMAND, command, sizeof(command));
+
+    if (ret)
+        return ret;
+    vd_store16(command, vd_load16(command) & (uint16_t)~PCI_COMMAND_MASTER);
+    ret = device->ops->region_write(device->host, VD_REGION_CONFIG, PCI_COMMAND, command, sizeof(command));
+    if (!ret)
+        ret = device->ops->region_read(device->host, VD_REGION_CONFIG, PCI_COMMAND, command, sizeof(command));
+    if (!ret && (vd_load16(command) & PCI_COMMAND_MASTER))
+        ret = -EIO;
+    return ret;
+}
+
+void vd_device_quiesce(struct vd_device *device)
+{
+    int ret = device->gone ? 0 : stop_bus_mastering(device);
+
+    if (ret)
+        vd_err(device->env, "%s: bus mastering could not be switched off: %s", device->address,
+               strerror(-ret));
+    if (device->identity.can_reset && !device->gone) {
+        ret = device->ops->reset(device->host);
+        if (ret)
+            vd_err(device->env, "%s: reset failed: %s", device->address, strerror(-ret));
+    }
+    vd_irq_disable_all(device);
+    vd_dma_release_all(device);
+}
+
+int vd_device_poll_fd(const struct vd_device *device)
+{
+    return device->info.poll_fd;
+}
+
+bool vd_device_dispatch(struct vd_device *device, bool will_block)
+{
+    return device->ops->dispatch && device->ops->dispatch(device->host, will_block);
+}
+
+void vd_device_stats(const struct vd_device *device, struct vd_device_stats *out)
+{
+    memset(out, 0, sizeof(*out));
+    for (unsigned i = 0; i < VD_REGION_COUNT; i++) {
+        const struct vd_region_counters *c = &device->regions[i];
+
+        out->regions[i].reads = vd_counted(&c->reads);
+        out->regions[i].writes = vd_counted(&c->writes);
+        out->regions[i].read_bytes = vd_counted(&c->read_bytes);
+        out->regions[i].written_bytes = vd_counted(&c->written_bytes);
+        out->regions[i].errors = vd_counted(&c->errors);
+    }
+    out->resets = vd_counted(&device->resets);
+    out->device_errors = vd_counted(&device->device_errors);
+    out->dma_faults = device->ops->faults ? device->ops->faults(device->host) : 0;
+}

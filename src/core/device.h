@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The device as core keeps it: a host back end's device with validation, accounting and interrupt state around it.
+ *
+ * Lock rule: everything belongs to the thread that uses the device, except `irq_lock`, which protects the vectors'
+ * state because a back end may signal from any thread, and the atomics, which any thread may read.
+ */
+#ifndef VD_CORE_DEVICE_H
+#define VD_CORE_DEVICE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/tree.h"
+#include "core/backend.h"
+#include "core/context.h"
+
+/* One interrupt vector. fd, watch, masked and pending under irq_lock. */
+struct vd_vector {
+    int fd;       /* the write end to signal, owned; -1: unrouted */
+    int watch[2]; /* by enum vd_irq_moment, owned; -1: nobody asked */
+    bool masked;
+    bool pending; /* fired while masked or unrouted; signalled once that ends */
+    _Atomic uint64_t signals;
+};
+
+struct vd_irq_state {
+    struct vd_vector *vectors; /* info.irqs[index].count of them; NULL when 0 */
+    uint32_t enabled;          /* vectors the host was told are in use; 0: the kind is off */
+};
+
+/* Counters of one region. */
+struct vd_region_counters {
+    _Atomic uint64_t reads, writes, read_bytes, written_bytes, errors;
+};
+
+/* What is mapped: see dma.c. */
+struct vd_dma_state {
+    struct vd_tree chosen;           /* by bus address; empty when the host assigns them */
+    struct vd_dma_mapping *live;     /* every live mapping */
+    struct vd_dma_mapping *released; /* taken away by quiesce, not yet given back by their holders */
+    _Atomic uint64_t bytes, mappings, peak_bytes, peak_mappings;
+    _Atomic uint64_t quota_bytes, quota_mappings;
+};
+
+struct vd_device {
+    const struct vd_env *env;
+    const struct vd_backend_ops *ops;
+    void *host;
+    struct vd_host_info info;
+    struct vd_host_events events;
+    struct vd_device_info identity;
+    char *address;
+
+    pthread_mutex_t irq_lock;
+    struct vd_irq_state irqs[VD_IRQ_COUNT];
+    bool intx_asserted; /* under irq_lock: the level of the line as last reported */
+
+    struct vd_region_counters regions[VD_REGION_COUNT];
+    struct vd_dma_state dma;
+    _Atomic bool gone;
+    _Atomic uint64_t resets, device_errors;
+};
+
+/*
+ * Opens `address` through one back end; what vd_device_open() does once it knows which. Errors and ownership as there.
+ */
+int vd_device_create(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
+                     struct vd_device **out, struct vd_failure *failure);
+
+/* Interrupt state: irq.c. */
+int vd_irq_state_init(struct vd_device *device);
+void vd_irq_state_finish(struct vd_device *device);
+void vd_irq_disable_all(struct vd_device *device);
+void vd_irq_fired(void *opaque, unsigned index, uint32_t vector);
+void vd_irq_line_changed(void *opaque, bool asserted);
+
+/* DMA state: dma.c. */
+void vd_dma_state_init(struct vd_device *device);
+/* Unmaps everything; the holders' handles stay valid until they give them back or the device closes. */
+void vd_dma_release_all(struct vd_device *device);
+void vd_dma_state_finish(struct vd_device *device);
+
+static inline void vd_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline uint64_t vd_counted(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+#endif

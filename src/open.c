@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The one file that names every back end: finds the one an address belongs to. An address that is well formed but
+ * whose back end this build lacks is refused with that reason; anything else is wrong usage.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/sim/sim.h"
+#include "core/device.h"
+
+static const struct vd_backend_ops *const backends[] = {&vd_backend_sim};
+
+static const struct vd_backend_ops *find_backend(const char *address)
+{
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+        size_t length = strlen(backends[i]->name);
+
+        if (strncmp(address, backends[i]->name, length) == 0 && address[length] == ':')
+            return backends[i];
+    }
+    return NULL;
+}
+
+static bool all_hex(const char *text, size_t length)
+{
+    return strspn(text, "0123456789abcdefABCDEF") >= length;
+}
+
+/* BB:DD.F with hexadecimal bus and device, function 0 to 7. */
+static bool is_bdf(const char *text)
+{
+    return strlen(text) == 7 && all_hex(text, 2) && text[2] == ':' && all_hex(text + 3, 2) &&
+           text[5] == '.' && text[6] >= '0' && text[6] <= '7';
+}
+
+/* The same with an optional four-digit domain, as Linux writes it. */
+static bool is_linux_address(const char *text)
+{
+    return is_bdf(text) || (strlen(text) == 12 && all_hex(text, 4) && text[4] == ':' && is_bdf(text + 5));
+}
+
+static int refuse(const char *address, struct vd_failure *failure)
+{
+    static const char apple[] = "apple:";
+
+    if (is_linux_address(address))
+        return vd_fail(failure, -ENOTSUP,
+                       "host=%s: this is a Linux PCI address, and the VFIO back end is not part of this "
+                       "build yet; use a "
+                       "simulated device (sim:nvme, sim:edu)",
+                       address);
+    if (strncmp(address, apple, sizeof(apple) - 1) == 0 && is_bdf(address + sizeof(apple) - 1))
+        return vd_fail(failure, -ENOTSUP,
+                       "host=%s: this is a DriverKit address, and the dext back end is not part of this "
+                       "build yet; use a "
+                       "simulated device (sim:nvme, sim:edu)",
+                       address);
+    return vd_fail_usage(
+        failure,
+        "host=%s: not a device address; allowed are sim:nvme[,key=value...], sim:edu[,key=value...], "
+        "[DDDD:]BB:DD.F (Linux) and apple:BB:DD.F (macOS); `viaduct list` shows what is here",
+        address);
+}
+
+int vd_device_open(struct vd_context *context, const char *address, struct vd_device **out,
+                   struct vd_error *error)
+{
+    const struct vd_backend_ops *ops = find_backend(address);
+
+    *out = NULL;
+    if (!ops)
+        return refuse(address, vd_failure_of(error));
+    return vd_device_create(context, ops, address, out, vd_failure_of(error));
+}
+
+const struct vd_device_kind *vd_device_kind(size_t i)
+{
+    return vd_sim_device_kind(i);
+}

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Guests, servers and what was found out, for the cases in cases.py.
+
+Every wait is bounded and fails with a reason; every process is one this program started, known by its pid and ended
+when its case ends; every file lies in the case's own folder, which stays for whoever reads a failure.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+MIB = 1 << 20
+BOOT_PATIENCE = 120  # seconds; an emulated guest on a busy machine
+STEP_PATIENCE = 90
+
+
+class Skip(Exception):
+    """The machine cannot do this; the text says what is missing."""
+
+
+class Broken(Exception):
+    """The case cannot go on; the text says why."""
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def await_true(what, probe, patience=20.0):
+    """Asks until the answer is true. The pause only spares the processor; nothing depends on its length."""
+    end = time.monotonic() + patience
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise Broken(f'{what}: not within {patience:.0f} s')
+        time.sleep(0.05)
+
+
+class Program:
+    """A process with its output in a file."""
+
+    def __init__(self, case, name, words, **options):
+        self.name = name
+        self.log_path = case.path(f'{name}.log')
+        with open(self.log_path, 'ab') as log:
+            log.write(('$ ' + ' '.join(words) + '\n').encode())
+            log.flush()
+            options.setdefault('stdout', log)
+            options.setdefault('stdin', subprocess.DEVNULL)
+            # A session of its own: ending it ends what it started.
+            self.process = subprocess.Popen(words, stderr=log, env=case.environment(),
+                                            start_new_session=True, **options)
+        case.programs.append(self)
+
+    def log(self):
+        with open(self.log_path, errors='replace') as log:
+            return log.read()
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def kill(self):
+        """As kill -9 does, the program alone."""
+        self.process.kill()
+        self.process.wait()
+
+    def wait(self, patience=30.0):
+        try:
+            return self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            raise Broken(f'{self.name} does not end within {patience:.0f} s') from None
+
+    def stop(self, patience=10.0):
+        """Asks it to end; its exit code."""
+        if self.alive():
+            self.process.terminate()
+        return self.wait(patience)
+
+    def clean_up(self):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.alive():
+            self.process.wait()
+
+
+class Console:
+    """Reads a guest's serial console: keeps it all, takes the guest's facts, wakes who waits."""
+
+    def __init__(self, case, name, reader, writer):
+        self.case, self.name, self.writer = case, name, writer
+        self.lines, self.data, self.ended = [], {}, False
+        self.changed = threading.Condition()
+        self.thread = threading.Thread(target=self.read, args=(reader,), daemon=True)
+        self.thread.start()
+
+    def read(self, reader):
+        with open(self.case.path(f'{self.name}.console'), 'wb') as log:
+            for raw in iter(reader.readline, b''):
+                log.write(raw)
+                log.flush()
+                with self.changed:
+                    self.take(raw.decode(errors='replace').strip())
+                    self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def take(self, line):
+        self.lines.append(line)
+        found = re.search(r'@vd (\S+) (.*)', line)
+        if not found:
+            return
+        kind, text = found.groups()
+        if kind == 'ok':
+            self.case.fact(text, True)
+        elif kind == 'not-ok':
+            fact, _, why = text.partition(': ')
+            self.case.fact(fact, False, why)
+        elif kind == 'data':
+            key, _, value = text.partition(' ')
+            self.data[key] = value
+
+    def wait_line(self, pattern, patience, since=0):
+        """The position behind the first line from `since` that matches."""
+        end = time.monotonic() + patience
+        with self.changed:
+            while True:
+                for i in range(since, len(self.lines)):
+                    if re.search(pattern, self.lines[i]):
+                        return i + 1
+                since = len(self.lines)
+                left = end - time.monotonic()
+                if self.ended or left <= 0:
+                    last = ' / '.join(self.lines[-3:])
+                    how = 'ended' if self.ended else f'said nothing such for {patience:.0f} s'
+                    raise Broken(f'waiting for "{pattern}": the guest {how}; its last lines: {last}')
+                self.changed.wait(left)
+
+    def step(self, name, patience=STEP_PATIENCE):
+        return self.wait_line(f'@vd step {name}$', patience)
+
+    def tell(self, text='go'):
+        self.writer.write((text + '\n').encode())
+        self.writer.flush()
+
+
+class Qmp:
+    """QEMU's control socket, one command at a time."""
+
+    def __init__(self, path, patience=10.0):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(patience)
+        self.socket.connect(path)
+        self.file = self.socket.makefile('rwb')
+        self.file.readline()
+        self.ask('qmp_capabilities')
+
+    def ask(self, command):
+        self.file.write(json.dumps({'execute': command}).encode() + b'\n')
+        self.file.flush()
+        while True:
+            line = self.file.readline()
+            if not line:
+                raise Broken(f'QEMU closed its control socket at {command}')
+            answer = json.loads(line)
+            if 'event' not in answer:
+                return answer
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+class Server(Program):
+    """`viaduct serve` on a socket per device, ready when this returns."""
+
+    def __init__(self, case, hosts, prefix=(), name='server'):
+        self.case = case
+        self.sockets = [case.socket_path(f'{name}{i}.sock') for i in range(len(hosts))]
+        words = list(prefix) + [case.setting.viaduct, 'serve']
+        reader, writer = os.pipe()
+        for host, path in zip(hosts, self.sockets):
+            words += ['--vfio', f'host={host},socket={path}']
+        words += ['--ready-fd', str(writer)]
+        try:
+            super().__init__(case, name, words, pass_fds=[writer])
+            os.close(writer)
+            writer = None
+            os.set_blocking(reader, False)
+            await_true('the server is ready', lambda: self.is_ready(reader))
+        finally:
+            os.close(reader)
+            if writer is not None:
+                os.close(writer)
+
+    def is_ready(self, reader):
+        try:
+            said = os.read(reader, 1)
+        except BlockingIOError:
+            return False
+        if not said:
+            raise Broken(f'viaduct serve ended with {self.wait()}: {self.log().strip().splitlines()[-1]}')
+        return True
+
+    def endpoints(self):
+        return self.case.stats(self.process.pid)
+
+
+class Guest:
+    """A QEMU of our own on a server's sockets, with control of everything."""
+
+    def __init__(self, case, sockets, test, kernel='6.1', share='on', arguments='', reboots=False, name='guest'):
+        self.case = case
+        self.qmp_path = case.socket_path(f'{name}.qmp')
+        words = [case.setting.qemu, '-nodefaults', '-no-user-config', '-accel', 'tcg,thread=multi', '-cpu', 'max',
+                 '-smp', '2', '-m', '512M', '-display', 'none',
+                 '-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console',
+                 '-qmp', f'unix:{self.qmp_path},server=on,wait=off']
+        if share == 'none':
+            words += ['-machine', 'q35']
+        else:
+            words += ['-machine', 'q35,memory-backend=mem0',
+                      '-object', f'memory-backend-memfd,id=mem0,size=512M,share={share}']
+        words += case.setting.kernel_words(kernel, test, arguments)
+        if not reboots:
+            words.append('-no-reboot')
+        for i, path in enumerate(sockets):
+            device = {'driver': 'vfio-user-pci', 'bus': f'port{i}', 'socket': {'type': 'unix', 'path': path}}
+            words += ['-device', f'pcie-root-port,id=port{i},bus=pcie.0,chassis={i + 1},slot={i + 1}',
+                      '-device', json.dumps(device)]
+        self.program = Program(case, name, words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.console = Console(case, name, self.program.process.stdout, self.program.process.stdin)
+
+    def finish(self, test, patience=BOOT_PATIENCE):
+        self.console.wait_line(f'@vd end {test}$', patience)
+        return self.program.wait()
+
+
+class Run:
+    """`viaduct run`, which starts its own QEMU."""
+
+    def __init__(self, case, hosts, test, kernel='6.1', arguments='', qemu=('-no-reboot',), name='run'):
+        words = [case.setting.viaduct, 'run', '--accel', 'tcg', '--memory', '512', '--cpus', '2']
+        for host in hosts:
+            words += ['--vfio', f'host={host}']
+        kernel_words = case.setting.kernel_words(kernel, test, arguments)
+        words += ['--kernel', kernel_words[1], '--initrd', kernel_words[3], '--append', kernel_words[5], '--', *qemu]
+        self.program = Program(case, name, words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.console = Console(case, name, self.program.process.stdout, self.program.process.stdin)
+
+    def finish(self, test, patience=BOOT_PATIENCE):
+        self.console.wait_line(f'@vd end {test}$', patience)
+        return self.program.wait()
+
+
+class Setting:
+    """What all cases share: programs and the files guests boot."""
+
+    def __init__(self, viaduct, qemu, kernels, folder):
+        self.viaduct, self.qemu, self.kernels, self.folder = viaduct, qemu, kernels, folder
+
+    def kernel_words(self, kernel, test, arguments):
+        vmlinuz, initramfs = self.kernels[kernel]
+        append = f'console=ttyS0 quiet panic=-1 viaduct.test={test} {arguments}'
+        return ['-kernel', vmlinuz, '-initrd', initramfs, '-append', append.strip()]
+
+
+class Case:
+    """One run of one case: its folder, its processes, its facts."""
+
+    def __init__(self, setting, name):
+        self.setting, self.name = setting, name
+        self.facts, self.programs = [], []
+        self.lock = threading.Lock()
+        self.folder = os.path.join(setting.folder, name)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.makedirs(self.folder)
+        # Socket addresses hold 107 characters: not below a folder of unknown depth.
+        self.runtime = subprocess.run(['mktemp', '-d'], check=True, capture_output=True, text=True).stdout.strip()
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def socket_path(self, name):
+        return os.path.join(self.runtime, name)
+
+    def environment(self):
+        return {**os.environ, 'XDG_RUNTIME_DIR': self.runtime, 'VIADUCT_QEMU': self.setting.qemu,
+                'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=1', 'UBSAN_OPTIONS': 'halt_on_error=1'}
+
+    def fact(self, text, good, why=''):
+        with self.lock:
+            self.facts.append((text, bool(good), str(why)))
+
+    def same(self, text, wanted, seen):
+        self.fact(text, wanted == seen, f'wanted {wanted}, saw {seen}')
+
+    def image(self, name, mib, seed=1):
+        """A disk image of seeded random bytes: its path and its content."""
+        content = random.Random(seed).randbytes(mib * MIB)
+        path = self.path(name)
+        with open(path, 'wb') as image:
+            image.write(content)
+        return path, content
+
+    def region(self, path, seek, count):
+        with open(path, 'rb') as image:
+            image.seek(seek * MIB)
+            return image.read(count * MIB)
+
+    def stats(self, pid):
+        """The endpoints of the server with that pid."""
+        done = subprocess.run([self.setting.viaduct, 'stats', '--json', '--server', str(pid)], env=self.environment(),
+                              capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            raise Broken(f'viaduct stats left with {done.returncode}: {done.stderr.strip()}')
+        with open(self.path('stats.json'), 'w') as out:
+            out.write(done.stdout)
+        return json.loads(done.stdout)['endpoints']
+
+    def clean_up(self):
+        for program in reversed(self.programs):
+            program.clean_up()
+        shutil.rmtree(self.runtime, ignore_errors=True)
+        # Images are big and say little; the logs stay.
+        for name in os.listdir(self.folder):
+            if name.endswith('.img'):
+                os.unlink(self.path(name))
