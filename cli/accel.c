@@ -61,6 +61,27 @@ static bool kvm_fits(const char *arch, char *why, size_t size)
     return false;
 }
 
+#ifndef __APPLE__
+/*
+ * KVM on x86 also comes without hardware behind it (pvm), and then an ordinary guest kernel hangs or crawls. Asked for by
+ * name, it is used all the same.
+ */
+static bool kvm_is_hardware(const char *arch, char *why, size_t size)
+{
+    FILE *file = strcmp(arch, "x86_64") ? NULL : fopen("/proc/cpuinfo", "re");
+    bool hardware = !file;
+    char line[8192];
+
+    while (file && !hardware && fgets(line, sizeof(line), file))
+        hardware = !strncmp(line, "flags", 5) && (strstr(line, " vmx") || strstr(line, " svm"));
+    if (file)
+        fclose(file);
+    if (!hardware)
+        snprintf(why, size, "/dev/kvm works, but the processor shows neither vmx nor svm");
+    return hardware;
+}
+#endif
+
 static bool hvf_fits(const char *arch, char *why, size_t size)
 {
 #ifdef __APPLE__
@@ -87,7 +108,7 @@ const char *accel_pick(const char *wanted, const char *arch, char *why, size_t s
     if (hvf_fits(arch, why, size))
         return "hvf";
 #ifndef __APPLE__
-    if (kvm_fits(arch, why, size))
+    if (kvm_fits(arch, why, size) && kvm_is_hardware(arch, why, size))
         return "kvm";
 #endif
     return "tcg";

@@ -14,6 +14,26 @@
 #include "signals.h"
 #include "text.h"
 
+int endpoints_guard_memory(void)
+{
+    int err = vd_server_guard_memory();
+
+    return err ? cli_failed("cannot install a handler for SIGBUS: %s", strerror(-err)) : CLI_OK;
+}
+
+/* The library's sentence may begin with the address, and the option that is named before it has that already. */
+static int refused(const struct endpoint *endpoint, struct vd_error *error)
+{
+    const char *address = endpoint->option->address, *text = error->message;
+    size_t length = strlen(address);
+
+    if (!strncmp(text, "host=", 5))
+        text += 5;
+    if (!strncmp(text, address, length) && !strncmp(text + length, ": ", 2))
+        memmove(error->message, text + length + 2, strlen(text + length + 2) + 1);
+    return cli_refused("--vfio", endpoint->option->text, error);
+}
+
 static int open_one(struct endpoints *set, struct endpoint *endpoint)
 {
     struct vd_error error = {0};
@@ -24,7 +44,7 @@ static int open_one(struct endpoints *set, struct endpoint *endpoint)
         if (error.usage && !strncmp(endpoint->option->address, "sim:", 4))
             cli_note(
                 "keys of --vfio itself are host, port, dma and socket; the others belong to the address");
-        return cli_refused("--vfio", endpoint->option->text, &error);
+        return refused(endpoint, &error);
     }
     for (unsigned i = 0; i < VD_REGION_COUNT; i++) {
         struct vd_region_info info = {0};
@@ -65,7 +85,7 @@ static int create_server(struct endpoints *set, struct endpoint *endpoint,
     int err = vd_server_create(set->context, endpoint->device, options, &endpoint->server, &error);
 
     error.code = err;
-    return err ? cli_refused("--vfio", endpoint->option->text, &error) : CLI_OK;
+    return err ? refused(endpoint, &error) : CLI_OK;
 }
 
 int endpoints_listen(struct endpoints *set)

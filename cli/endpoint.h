@@ -40,6 +40,8 @@ struct endpoints {
     struct vd_notifier ended; /* signalled when a thread ends */
 };
 
+/* Once, before anything else: a client that truncates its memory must not end the program. 0 or CLI_FAILED. */
+int endpoints_guard_memory(void);
 /*
  * Opens every device. 0, or CLI_USAGE or CLI_FAILED after a message; call endpoints_close() in any case. The context
  * and the list outlive the set.

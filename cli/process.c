@@ -99,23 +99,23 @@ int process_status(int wait_status)
     return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
 }
 
-static long long now_ms(void)
+int64_t process_now_ms(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Reads to the end of file; false when that takes too long. What does not fit is read and dropped. */
 static bool drain_output(int fd, char *output, size_t size, int timeout_ms)
 {
-    long long end = now_ms() + timeout_ms;
+    int64_t end = process_now_ms() + timeout_ms;
     size_t used = 0;
 
     for (;;) {
         struct pollfd readable = {.fd = fd, .events = POLLIN};
-        long long left = end - now_ms();
+        int64_t left = end - process_now_ms();
         char bytes[4096];
         ssize_t got;
 

@@ -7,6 +7,7 @@
 #define CLI_PROCESS_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Starts argv[0] (a path) with our standard streams. The child's id, or -errno: -ENOENT, -EACCES ... of exec. */
@@ -17,6 +18,9 @@ pid_t process_start(char *const argv[]);
  * for signal n); -errno when it cannot start; -ETIMEDOUT when it took longer than `timeout_ms` and was killed.
  */
 int process_capture(char *const argv[], char *output, size_t size, int timeout_ms);
+
+/* Monotonic milliseconds. */
+int64_t process_now_ms(void);
 
 /* The exit status behind what waitpid() reports, 128 + n for signal n. */
 int process_status(int wait_status);

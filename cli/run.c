@@ -14,7 +14,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "accel.h"
@@ -312,8 +311,8 @@ static int open_devices(struct run *run)
 {
     int status = cli_context_create(run->verbosity, &run->context);
 
-    if (status == CLI_OK && vd_server_guard_memory())
-        status = cli_failed("cannot install a handler for SIGBUS: %s", strerror(errno));
+    if (status == CLI_OK)
+        status = endpoints_guard_memory();
     if (status == CLI_OK)
         status = endpoints_open(&run->endpoints, run->context, &run->devices);
     return status == CLI_OK ? endpoints_check(&run->endpoints) : status;
@@ -421,26 +420,18 @@ static int judge_qemu(const struct run *run, int wait_status)
     return cli_failed("QEMU exited with status %d; its own messages are above", status);
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Ends QEMU: asks, and after QUIT_MS or a further request of the user, insists. */
 static int stop_qemu(struct run *run)
 {
     struct pollfd signals = {.fd = signals_fd(), .events = POLLIN};
-    int64_t end = now_ms() + QUIT_MS;
+    int64_t end = process_now_ms() + QUIT_MS;
     int wait_status = 0, stops = signals_stops();
 
     if (run->child == 0)
         return CLI_OK;
     kill(run->child, SIGTERM);
     for (;;) {
-        int64_t left = end - now_ms();
+        int64_t left = end - process_now_ms();
 
         signals_drain();
         if (qemu_ended(run, &wait_status))

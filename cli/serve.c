@@ -170,8 +170,8 @@ static int run(struct serve *serve)
 {
     int status = signals_init();
 
-    if (status == CLI_OK && vd_server_guard_memory())
-        status = cli_failed("cannot install a handler for SIGBUS: %s", strerror(errno));
+    if (status == CLI_OK)
+        status = endpoints_guard_memory();
     if (status == CLI_OK)
         status = cli_context_create(serve->verbosity, &serve->context);
     if (status == CLI_OK)

@@ -17,11 +17,8 @@
 
 #include "base/range.h"
 #include "base/tree.h"
+#include "sim/dart_config.h"
 #include "sim/space.h"
-
-enum { MAX_SEGMENTS = 64 };
-
-static const uint64_t KIB = 1024, GIB = 1024 * 1024 * 1024;
 
 struct segment {
     struct vd_tree_node node; /* the bytes the device can reach */
@@ -56,89 +53,9 @@ struct sim_dart {
     struct sim_dart_fault last_fault;
 };
 
-static const char *const mode_names[] = {"chosen", "assigned", NULL};
-
-#define FIELD(name) offsetof(struct sim_dart_config, name)
-
-const struct sim_option sim_dart_options[] = {
-    {"iommu", SIM_OPTION_ENUM, FIELD(mode), .names = mode_names, .values = "chosen, assigned",
-     .fallback = "chosen",
-     .help = "who picks bus addresses: the caller, as under Linux, or the IOMMU, as on Apple Silicon"},
-    {"granule", SIM_OPTION_SIZE, FIELD(granule), 4096, 2097152, true,
-     .values = "a power of two from 4K to 2M",
-     .help = "size of an IOMMU page; 4K when chosen, 16K when assigned"},
-    {"aperture", SIM_OPTION_SIZE, FIELD(aperture), 4096, .values = "a multiple of the granule",
-     .help = "bytes of bus address space; unlimited when chosen, 1536M when assigned"},
-    {"mappings", SIM_OPTION_UINT, FIELD(mappings), 1, .values = "a number from 1",
-     .help = "most mappings at once; unlimited when chosen, 65536 when assigned"},
-    {"base", SIM_OPTION_SIZE, FIELD(base), .values = "a multiple of the granule",
-     .help = "first bus address; 0 when chosen, picked from the seed above 4G when assigned"},
-    {"segments", SIM_OPTION_UINT, FIELD(segments), 1, MAX_SEGMENTS, .values = "a number from 1 to 64",
-     .fallback = "1",
-     .help = "most bus segments that one mapping is split into; more than 1 only when assigned"},
-    {"seed", SIM_OPTION_UINT, FIELD(seed), .values = "a number", .fallback = "1",
-     .help = "start of everything random, so that a run can be repeated"},
-};
-const size_t sim_dart_nr_options = sizeof(sim_dart_options) / sizeof(sim_dart_options[0]);
-
-/* splitmix64: small, and any seed will do. */
-static uint64_t next_random(struct sim_dart *dart)
-{
-    uint64_t z = dart->random += 0x9e3779b97f4a7c15ull;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
-
 static bool is_assigned(const struct sim_dart *dart)
 {
     return dart->config.mode == SIM_DART_ASSIGNED;
-}
-
-static void apply_defaults(struct sim_dart *dart)
-{
-    struct sim_dart_config *c = &dart->config;
-    bool assigned = is_assigned(dart);
-
-    if (!c->granule)
-        c->granule = assigned ? 16 * KIB : 4 * KIB;
-    if (!c->aperture)
-        c->aperture = assigned ? GIB + GIB / 2 : UINT64_MAX;
-    if (!c->mappings)
-        c->mappings = assigned ? 65536 : UINT64_MAX;
-    if (!c->segments)
-        c->segments = 1;
-    if (!c->base && assigned)
-        c->base = 4 * GIB + (next_random(dart) % 65536 * 2 + 1) * c->granule;
-}
-
-static int check_config(struct sim_dart *dart, struct vd_failure *failure)
-{
-    const struct sim_dart_config *c = &dart->config;
-    struct vd_range all;
-
-    if (c->mode > SIM_DART_ASSIGNED || !vd_is_power_of_two(c->granule) || c->segments > MAX_SEGMENTS)
-        return vd_fail_usage(failure, "the IOMMU's mode, granule or segments are out of range");
-    if (c->segments > 1 && !is_assigned(dart))
-        return vd_fail_usage(
-            failure, "option 'segments' is %" PRIu64 ": only with iommu=assigned more than 1", c->segments);
-    if (c->aperture != UINT64_MAX && !vd_is_aligned(c->aperture, c->granule))
-        return vd_fail_usage(failure,
-                             "option 'aperture' is %" PRIu64 ": not a multiple of the granule, %" PRIu64,
-                             c->aperture, c->granule);
-    if (!vd_is_aligned(c->base, c->granule))
-        return vd_fail_usage(failure,
-                             "option 'base' is %#" PRIx64 ": not a multiple of the granule, %#" PRIx64,
-                             c->base, c->granule);
-    if (c->aperture == UINT64_MAX)
-        all = (struct vd_range){c->base, UINT64_MAX};
-    else if (!vd_range_make(c->base, c->aperture, &all))
-        return vd_fail_usage(failure,
-                             "options 'base' %#" PRIx64 " and 'aperture' %#" PRIx64 " reach beyond 64 bits",
-                             c->base, c->aperture);
-    dart->last = all.last;
-    return 0;
 }
 
 int sim_dart_create(const struct vd_env *env, struct sim_dart_config *config, struct sim_dart **out,
@@ -153,8 +70,7 @@ int sim_dart_create(const struct vd_env *env, struct sim_dart_config *config, st
     dart->env = env;
     dart->config = *config;
     dart->random = config->seed;
-    apply_defaults(dart);
-    err = check_config(dart, failure);
+    err = sim_dart_config_settle(&dart->config, &dart->random, &dart->last, failure);
     if (err) {
         vd_env_free(env, dart);
         return err;
@@ -231,7 +147,7 @@ static uint32_t pick_segments(struct sim_dart *dart, uint64_t granules)
 {
     uint64_t most = granules < dart->config.segments ? granules : dart->config.segments;
 
-    return most > 1 ? (uint32_t)(next_random(dart) % most) + 1 : 1;
+    return most > 1 ? (uint32_t)(sim_dart_random(&dart->random) % most) + 1 : 1;
 }
 
 /* Cuts `granules` into the mapping's segments, each at least one granule; sizes only, in span.size. */
@@ -240,7 +156,7 @@ static void cut(struct sim_dart *dart, struct sim_dart_mapping *mapping, uint64_
     for (uint32_t i = 0; i < mapping->nr_segments; i++) {
         uint32_t after = mapping->nr_segments - i - 1;
         uint64_t most = granules - after;
-        uint64_t size = after ? next_random(dart) % most + 1 : granules;
+        uint64_t size = after ? sim_dart_random(&dart->random) % most + 1 : granules;
 
         mapping->segments[i].span.size = size;
         granules -= size;

@@ -63,13 +63,15 @@ struct edu {
 static const char *const irq_names[] = {"msix", "msi", "intx", NULL};
 
 static const struct sim_option edu_options[] = {
-    {"bar", SIM_OPTION_SIZE, FIELD(memory), 256 * 1024, 1ull << 36, true,
-     .values = "a power of two from 256K to 64G", .fallback = "16M", .help = "size of the memory BAR"},
-    {"vectors", SIM_OPTION_UINT, FIELD(vectors), 1, EDU_MAX_VECTORS, .values = "a number from 1 to 256",
-     .fallback = "8", .help = "interrupt vectors; MSI has at most 32, in powers of two"},
-    {"irq", SIM_OPTION_ENUM, FIELD(irq), .names = irq_names, .values = "msix, msi, intx", .fallback = "msix",
-     .help = "the best kind of interrupt that is offered, next to the lesser ones"},
-    {"rom", SIM_OPTION_BOOL, FIELD(rom), .values = "on, off", .fallback = "on",
+    {"bar", SIM_OPTION_SIZE, .offset = FIELD(memory), .min = 256 * 1024, .max = 1ull << 36,
+     .power_of_two = true, .values = "a power of two from 256K to 64G", .fallback = "16M",
+     .help = "size of the memory BAR"},
+    {"vectors", SIM_OPTION_UINT, .offset = FIELD(vectors), .min = 1, .max = EDU_MAX_VECTORS,
+     .values = "a number from 1 to 256", .fallback = "8",
+     .help = "interrupt vectors; MSI has at most 32, in powers of two"},
+    {"irq", SIM_OPTION_ENUM, .offset = FIELD(irq), .names = irq_names, .values = "msix, msi, intx",
+     .fallback = "msix", .help = "the best kind of interrupt that is offered, next to the lesser ones"},
+    {"rom", SIM_OPTION_BOOL, .offset = FIELD(rom), .values = "on, off", .fallback = "on",
      .help = "whether there is an option ROM"},
 };
 
@@ -487,7 +489,7 @@ static void build_rom(uint8_t *rom)
     rom[2] = UNITS;
     rom[3] = 0xcb;
     vd_store16(&rom[0x18], DATA);
-    memcpy(&rom[DATA], "PCIR", 4);
+    vd_store32(&rom[DATA], 0x52494350); /* "PCIR" */
     vd_store16(&rom[DATA + 4], EDU_VENDOR);
     vd_store16(&rom[DATA + 6], EDU_DEVICE);
     vd_store16(&rom[DATA + 10], DATA_SIZE);

@@ -62,7 +62,7 @@ static uint16_t add_list(struct gather *g, uint64_t list, uint64_t *chain)
         unsigned now = count < LIST_CHUNK ? (unsigned)count : LIST_CHUNK;
 
         if (read_list(g->nvme, list, entries, now))
-            return NVME_SC_TRANSFER;
+            return NVME_SC_TRANSFER | NVME_SC_DNR;
         count -= now;
         list += now * sizeof(*entries);
         for (unsigned i = 0; i < now; i++) {

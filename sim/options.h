@@ -24,9 +24,9 @@ enum sim_option_type {
 struct sim_option {
     const char *key;
     enum sim_option_type type;
+    bool power_of_two;        /* UINT and SIZE */
     size_t offset;            /* of the field in the values struct */
     uint64_t min, max;        /* UINT and SIZE, inclusive; max 0: no upper limit */
-    bool power_of_two;        /* UINT and SIZE */
     const char *const *names; /* ENUM, NULL-terminated */
     const char *values;       /* what is allowed, for people */
     const char *fallback; /* the default, as text: parsed into the values first; NULL: the field stays zero */

@@ -24,7 +24,8 @@ enum { DEFAULT_SPIN_US = 50 };
 struct vd_server {
     const struct vd_env *env;
     struct vd_listener listener;
-    int client_fd; /* the one to serve instead of listening; -1 */
+    int client_fd;           /* the one to serve instead of listening; -1 */
+    enum vd_strategy picked; /* constant after create */
     struct vd_notifier stop;
     _Atomic bool stopping;
     struct vd_server_counters counters;
@@ -45,6 +46,7 @@ static void set_up_session(struct vd_server *server, struct vd_device *device,
 {
     uint64_t spin_us = o->spin_us ? o->spin_us : DEFAULT_SPIN_US;
 
+    server->picked = strategy->strategy;
     server->session = (struct vd_session){
         .env = server->env,
         .device = device,
@@ -183,6 +185,7 @@ void vd_server_stats(const struct vd_server *server, struct vd_server_stats *out
 
     *out = (struct vd_server_stats){
         .client = atomic_load(&c->client),
+        .strategy = server->picked,
         .sessions = atomic_load(&c->sessions),
         .messages = atomic_load(&c->messages),
         .errors = atomic_load(&c->errors),

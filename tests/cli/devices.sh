@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What the command says when a device, a file, a directory or QEMU is not what it should be. Wrong words exit with 2, a
 # world that is not as it should be with 1.
+# shellcheck disable=SC2086 # lists of words are wanted
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 device() { # NAME STATUS TEXT... -- ADDRESS

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh
 # What the tests of the command share: TAP lines, a scratch directory that goes away, stand-ins for QEMU. A test is one
 # call of `refuses`, `accepts` or `fact`; its name says what is true. Expects $1 to be the command.
 set -u

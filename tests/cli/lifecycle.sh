@@ -3,6 +3,8 @@
 # What runs, what is told while it runs, and that nothing is left: serve, stats and run against a stand-in for QEMU.
 # Nothing here waits for a time: a server says on a descriptor when it is ready, a stand-in opens a FIFO, and the end of
 # a process is the end of that file.
+# shellcheck disable=SC2016,SC2086 # the stand-ins expand their own words; lists of words are wanted
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 control=$XDG_RUNTIME_DIR/viaduct
@@ -18,7 +20,7 @@ start_serve() { # ARGUMENTS...: $child serves; returns once it is ready (or has 
 
 stop() { # SIGNAL: ends $child, keeps its $status
     kill "-$1" "$child"
-    wait "$child"
+    wait "$child" 2>/dev/null
     status=$?
     children=
 }
@@ -116,14 +118,14 @@ refuses run_fails_when_qemu_does 1 "QEMU exited with status 3" -- run $machine -
 refuses run_tells_the_signal_that_ended_qemu 1 "signal 11" -- run $machine --qemu "$scratch/dies"
 fact failed_run_leaves_nothing nothing_left
 
-start_run() { # ARGUMENTS...: $child runs; returns when its QEMU is up. Descriptor 4 ends with QEMU.
+start_run() { # $child runs; returns when its QEMU is up. Descriptor 4 ends with QEMU.
     rm -f "$QEMU_FIFO"
     mkfifo "$QEMU_FIFO"
-    "$viaduct" run $machine --qemu "$scratch/waits" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null &
+    "$viaduct" run $machine --qemu "$scratch/waits" >"$scratch/out" 2>"$scratch/err" </dev/null &
     child=$!
     children="$children $child"
     exec 4<"$QEMU_FIFO"
-    IFS= read -r up <&4
+    read -r _ <&4
 }
 qemu_is_gone() {
     timeout 20 cat <&4

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The manual agrees with the program: every option and every key of a simulated device is described, and nothing else
 # is; every JSON document can be parsed. $2 is the directory of the manual pages.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 pages=$2
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # Help, and what the command says to a wrong command line: the option, the value, what is allowed. Exit code 2.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 verbs="list run serve stats doctor"

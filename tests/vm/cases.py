@@ -247,7 +247,7 @@ def ctrl_c_ends_a_run_and_leaves_nothing(t):
     t.fact('QEMU runs below viaduct', children, 'no child')
     run.program.process.send_signal(2)
     code = run.program.wait()
-    t.fact('the run ends at once', code != 0, f'exit code {code}')
+    t.fact('the run ends when asked', code in (0, 1), f'exit code {code}')
     t.same('QEMU is gone', [], [pid for pid in children if os.path.exists(f'/proc/{pid}')])
     left = [name for _, _, names in os.walk(t.runtime) for name in names]
     t.same('no socket is left', [], left)

@@ -166,8 +166,8 @@ class Qmp:
         self.file.readline()
         self.ask('qmp_capabilities')
 
-    def ask(self, command):
-        self.file.write(json.dumps({'execute': command}).encode() + b'\n')
+    def ask(self, command, **arguments):
+        self.file.write(json.dumps({'execute': command, 'arguments': arguments}).encode() + b'\n')
         self.file.flush()
         while True:
             line = self.file.readline()
@@ -188,7 +188,7 @@ class Server(Program):
     def __init__(self, case, hosts, prefix=(), name='server'):
         self.case = case
         self.sockets = [case.socket_path(f'{name}{i}.sock') for i in range(len(hosts))]
-        words = list(prefix) + [case.setting.viaduct, 'serve']
+        words = list(prefix) + [case.setting.viaduct, 'serve', '--verbose']
         reader, writer = os.pipe()
         for host, path in zip(hosts, self.sockets):
             words += ['--vfio', f'host={host},socket={path}']
@@ -241,10 +241,24 @@ class Guest:
                       '-device', json.dumps(device)]
         self.program = Program(case, name, words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.console = Console(case, name, self.program.process.stdout, self.program.process.stdin)
+        case.guests.append(self)
 
     def finish(self, test, patience=BOOT_PATIENCE):
         self.console.wait_line(f'@vd end {test}$', patience)
         return self.program.wait()
+
+    def diagnose(self):
+        """A guest that hangs shows on its console who waits for what: magic SysRq, by a break on the line."""
+        if not self.program.alive():
+            return
+        qmp = Qmp(self.qmp_path)
+        try:
+            for key in '8w':
+                qmp.ask('chardev-send-break', id='console')
+                self.console.tell(key)
+                time.sleep(1)  # what comes is read by people
+        finally:
+            qmp.close()
 
 
 class Run:
@@ -281,7 +295,7 @@ class Case:
 
     def __init__(self, setting, name):
         self.setting, self.name = setting, name
-        self.facts, self.programs = [], []
+        self.facts, self.programs, self.guests = [], [], []
         self.lock = threading.Lock()
         self.folder = os.path.join(setting.folder, name)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -328,6 +342,17 @@ class Case:
         with open(self.path('stats.json'), 'w') as out:
             out.write(done.stdout)
         return json.loads(done.stdout)['endpoints']
+
+    def diagnose(self):
+        """After a failure, before anything is ended: what guests and servers have to say, into the logs."""
+        for guest in self.guests:
+            with contextlib.suppress(OSError, ValueError, Broken):
+                guest.diagnose()
+        for program in self.programs:
+            if isinstance(program, Server) and program.alive():
+                with contextlib.suppress(OSError, Broken, subprocess.TimeoutExpired):
+                    with open(self.path(f'{program.name}-stats.log'), 'w') as out:
+                        json.dump(program.endpoints(), out, indent=1)
 
     def clean_up(self):
         for program in reversed(self.programs):

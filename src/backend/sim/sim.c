@@ -116,30 +116,43 @@ static void describe(const struct host *host, const struct sim_dart_config *conf
 
 /* Opening. */
 
-/* Splits "sim:kind,options"; the options follow the first comma. */
-static int split_address(const char *address, const struct sim_endpoint_ops **ops, const char **options,
-                         struct vd_failure *failure)
+static void refuse_kind(const char *address, const char *kind, size_t length, struct vd_failure *failure)
 {
     char known[128] = "";
     size_t used = 0;
-    const char *kind;
-    size_t length;
 
-    if (strncmp(address, scheme, sizeof(scheme) - 1) != 0)
-        return vd_fail_usage(failure, "%s: not a simulated device; those begin with '%s'", address, scheme);
-    kind = address + sizeof(scheme) - 1;
-    length = strcspn(kind, ",");
-    *options = kind[length] ? kind + length + 1 : "";
-    *ops = sim_endpoint_find(kind, length);
-    if (*ops && kind[length] && !kind[length + 1])
-        return vd_fail_usage(failure, "%s: an option must follow the comma, as key=value", address);
-    if (*ops)
-        return 0;
     for (size_t i = 0; sim_endpoint_kind(i) && used < sizeof(known); i++)
         used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s%s", i ? ", " : "", scheme,
                                  sim_endpoint_kind(i)->kind);
-    return vd_fail_usage(failure, "%s: no simulated device is called '%.*s'; there are: %s", address,
-                         (int)(length < 80 ? length : 80), kind, known);
+    vd_fail_usage(failure, "%s: no simulated device is called '%.*s'; there are: %s", address,
+                  (int)(length < 80 ? length : 80), kind, known);
+}
+
+/* Splits "sim:kind,options"; the options follow the first comma. NULL: *failure says why not. */
+static const struct sim_endpoint_ops *split_address(const char *address, const char **options,
+                                                    struct vd_failure *failure)
+{
+    const struct sim_endpoint_ops *ops;
+    const char *kind;
+    size_t length;
+
+    if (strncmp(address, scheme, sizeof(scheme) - 1) != 0) {
+        vd_fail_usage(failure, "%s: not a simulated device; those begin with '%s'", address, scheme);
+        return NULL;
+    }
+    kind = address + sizeof(scheme) - 1;
+    length = strcspn(kind, ",");
+    ops = sim_endpoint_find(kind, length);
+    if (!ops) {
+        refuse_kind(address, kind, length, failure);
+        return NULL;
+    }
+    *options = kind[length] ? kind + length + 1 : "";
+    if (kind[length] && !**options) {
+        vd_fail_usage(failure, "%s: an option must follow the comma, as key=value", address);
+        return NULL;
+    }
+    return ops;
 }
 
 /* Puts the address before a failure of the machine, which does not know it. */
@@ -197,13 +210,13 @@ static int sim_open(const struct vd_env *env, const char *address, const struct 
                     void **out, struct vd_host_info *info, struct vd_failure *failure)
 {
     struct sim_dart_config config = {0};
-    const struct sim_endpoint_ops *ops = NULL;
     const char *options = "";
+    const struct sim_endpoint_ops *ops = split_address(address, &options, failure);
     struct host *host;
-    int err = split_address(address, &ops, &options, failure);
+    int err;
 
-    if (err)
-        return err;
+    if (!ops)
+        return -EINVAL;
     host = vd_env_alloc(env, 1, sizeof(*host));
     if (!host)
         return vd_fail(failure, -ENOMEM, "%s: out of memory", address);

@@ -88,10 +88,10 @@ static void bad_admin_queues_are_fatal_until_disabled(void **state)
 {
     enable_with(0x001f0000, rig_bus(0), NVME_CC_EN);
     enable_with(0x0000001f, rig_bus(0), NVME_CC_EN);
-    enable_with(0x001f001f, rig_bus(0), NVME_CC_EN | 5 << 7);         /* MPS above MPSMAX */
-    enable_with(0x001f001f, rig_bus(0x1000), NVME_CC_EN | 1 << 7);    /* not aligned to that page */
-    enable_with(0x001f001f, rig_bus(0), NVME_CC_EN | 1 << 4);         /* command set */
-    enable_with(0x001f001f, rig_bus(0), NVME_CC_EN | 1 << 11);        /* arbitration */
+    enable_with(0x001f001f, rig_bus(0), NVME_CC_EN | 5 << 7);      /* MPS above MPSMAX */
+    enable_with(0x001f001f, rig_bus(0x1000), NVME_CC_EN | 1 << 7); /* not aligned to that page */
+    enable_with(0x001f001f, rig_bus(0), NVME_CC_EN | 1 << 4);      /* command set */
+    enable_with(0x001f001f, rig_bus(0), NVME_CC_EN | 1 << 11);     /* arbitration */
 }
 
 static void unreachable_admin_queue_is_fatal(void **state)

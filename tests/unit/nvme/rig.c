@@ -439,7 +439,8 @@ uint16_t rig_do(struct rig *rig, unsigned queue, struct nvme_command command)
     return completion.status;
 }
 
-uint16_t rig_admin(struct rig *rig, uint8_t opcode, uint64_t prp1, uint32_t cdw10, uint32_t cdw11, uint32_t *result)
+uint16_t rig_admin(struct rig *rig, uint8_t opcode, uint64_t prp1, uint32_t cdw10, uint32_t cdw11,
+                   uint32_t *result)
 {
     uint16_t cid = rig_submit(rig, 0, rig_command(opcode, 0, prp1, 0, cdw10, cdw11, 0));
     struct rig_completion completion = rig_complete(rig, 0);
@@ -470,8 +471,8 @@ uint16_t rig_create_cq(struct rig *rig, unsigned id, unsigned entries, unsigned 
 
 uint16_t rig_create_sq(struct rig *rig, unsigned id, unsigned entries, unsigned cq)
 {
-    return rig_admin(rig, NVME_ADMIN_CREATE_SQ, rig_bus(sq_offset(id)), id | (entries - 1) << 16, 1u | cq << 16,
-                     NULL);
+    return rig_admin(rig, NVME_ADMIN_CREATE_SQ, rig_bus(sq_offset(id)), id | (entries - 1) << 16,
+                     1u | cq << 16, NULL);
 }
 
 uint16_t rig_delete(struct rig *rig, uint8_t opcode, unsigned id)

@@ -30,8 +30,8 @@ enum {
     RIG_ASQ = 0x0000,
     RIG_ACQ = 0x2000,
     RIG_ADMIN_ENTRIES = 32,
-    RIG_SQ = 0x20000,    /* + 64 KiB for each I/O queue */
-    RIG_CQ = 0x120000,   /* + 16 KiB for each I/O queue */
+    RIG_SQ = 0x20000,  /* + 64 KiB for each I/O queue */
+    RIG_CQ = 0x120000, /* + 16 KiB for each I/O queue */
     RIG_SHADOW = 0x180000,
     RIG_EVENTS = 0x181000,
     RIG_DATA = 0x200000, /* the rest is the test's */
@@ -116,7 +116,8 @@ bool rig_poll(struct rig *rig, unsigned queue, struct rig_completion *out);
 struct rig_completion rig_complete(struct rig *rig, unsigned queue);
 /* Submit and complete; the status. */
 uint16_t rig_do(struct rig *rig, unsigned queue, struct nvme_command command);
-uint16_t rig_admin(struct rig *rig, uint8_t opcode, uint64_t prp1, uint32_t cdw10, uint32_t cdw11, uint32_t *result);
+uint16_t rig_admin(struct rig *rig, uint8_t opcode, uint64_t prp1, uint32_t cdw10, uint32_t cdw11,
+                   uint32_t *result);
 /* Read or write `blocks` logical blocks at `lba` on a queue, data at `address` + PRP entry 2. */
 uint16_t rig_rw(struct rig *rig, unsigned queue, bool write, uint64_t lba, unsigned blocks, uint64_t prp1,
                 uint64_t prp2);

@@ -257,7 +257,7 @@ static void copy(struct opened *o, uint64_t from, uint64_t to, uint64_t length)
 static void chosen_mappings_carry_a_copy_and_end_with_unmap(void **state)
 {
     static uint8_t memory[8192];
-    struct vd_dma_segment segment;
+    struct vd_dma_segment segment = {{0}, 0};
     struct vd_host_map map = {.host = memory,
                               .size = sizeof(memory),
                               .access = VD_ACCESS_READ | VD_ACCESS_WRITE,

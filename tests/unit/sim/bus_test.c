@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "sim/os.h"
 
@@ -326,6 +327,26 @@ static void no_wake_is_lost_between_threads(void **state)
     sim_wake_finish(&r.wake);
 }
 
+static void raise_that_has_not_written_yet_is_left_for_the_next_take(void **state)
+{
+    struct sim_wake wake;
+    struct harness h;
+    struct pollfd pfd;
+    uint64_t one = 1;
+
+    harness_init(&h);
+    assert_int_equal(sim_wake_init(&h.env, &wake), 0);
+    pfd = (struct pollfd){.fd = wake.read_fd, .events = POLLIN};
+    atomic_store(&wake.raised, true); /* a raiser between its flag and its write */
+    sim_wake_take(&wake);
+    assert_int_equal(write(wake.write_fd, &one, sizeof(one)), sizeof(one));
+    sim_wake_take(&wake);
+    assert_int_equal(poll(&pfd, 1, 0), 0);
+    sim_wake_raise(&wake);
+    assert_int_equal(poll(&pfd, 1, 0), 1);
+    sim_wake_finish(&wake);
+}
+
 static int create_and_destroy(struct harness *h)
 {
     struct machine m = {.function = NULL};
@@ -379,6 +400,7 @@ int main(void)
         cmocka_unit_test(memory_behind_a_copy_can_be_unmapped_at_any_chunk),
         cmocka_unit_test(poll_fd_is_readable_while_there_is_work),
         cmocka_unit_test(no_wake_is_lost_between_threads),
+        cmocka_unit_test(raise_that_has_not_written_yet_is_left_for_the_next_take),
         cmocka_unit_test(shortage_while_creating_leaves_nothing_behind),
         cmocka_unit_test(kinds_are_found_by_their_whole_name),
     };

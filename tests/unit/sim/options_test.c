@@ -19,15 +19,18 @@ struct values {
 static const char *const picks[] = {"left", "right", NULL};
 
 static const struct sim_option first_rows[] = {
-    {"count", SIM_OPTION_UINT, FIELD(count), 1, 100, .values = "a number from 1 to 100", .fallback = "7"},
-    {"size", SIM_OPTION_SIZE, FIELD(size), .values = "any size"},
-    {"page", SIM_OPTION_SIZE, FIELD(page), 512, 65536, true, .values = "a power of two", .fallback = "4K"},
+    {"count", SIM_OPTION_UINT, .offset = FIELD(count), .min = 1, .max = 100,
+     .values = "a number from 1 to 100", .fallback = "7"},
+    {"size", SIM_OPTION_SIZE, .offset = FIELD(size), .values = "any size"},
+    {"page", SIM_OPTION_SIZE, .offset = FIELD(page), .min = 512, .max = 65536, .power_of_two = true,
+     .values = "a power of two", .fallback = "4K"},
 };
 static const struct sim_option second_rows[] = {
-    {"flag", SIM_OPTION_BOOL, FIELD(flag), .values = "on, off", .fallback = "on"},
-    {"pick", SIM_OPTION_ENUM, FIELD(pick), .names = picks, .values = "left, right", .fallback = "right"},
-    {"path", SIM_OPTION_TEXT, FIELD(path), .values = "a path"},
-    {"title", SIM_OPTION_TEXT, FIELD(title), .values = "text", .fallback = "none"},
+    {"flag", SIM_OPTION_BOOL, .offset = FIELD(flag), .values = "on, off", .fallback = "on"},
+    {"pick", SIM_OPTION_ENUM, .offset = FIELD(pick), .names = picks, .values = "left, right",
+     .fallback = "right"},
+    {"path", SIM_OPTION_TEXT, .offset = FIELD(path), .values = "a path"},
+    {"title", SIM_OPTION_TEXT, .offset = FIELD(title), .values = "text", .fallback = "none"},
 };
 
 struct fixture {

@@ -114,15 +114,12 @@ describe_device() {
 
 # How the driver gets this device's interrupts: intx, msi or msix.
 interrupt_kind() {
-    folder=/sys/bus/pci/devices/$1
-    if [ ! -d "$folder/msi_irqs" ]; then
-        echo intx
-        return
-    fi
-    for vector in "$folder"/msi_irqs/*; do
+    for vector in /sys/bus/pci/devices/"$1"/msi_irqs/*; do
+        if [ ! -e "$vector" ]; then break; fi
         cat "$vector"
         return
     done
+    echo intx
 }
 
 vectors_of() {
