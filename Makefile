@@ -27,7 +27,8 @@ test: ## run every check; the last line is the count
 	@tools/test $(if $(ONLY),--only $(ONLY))
 
 bench: ## measure; BENCH=AREA for one area
-	@tools/bench $(BENCH)
+	@tools/setup --bench
+	@BUILD=$$(tools/build --variant release) && export BUILD && bench/run $(BENCH)
 
 install: ## install under PREFIX (default /usr/local), below DESTDIR if given
 	@tools/setup --build

@@ -2,7 +2,7 @@
 /*
  * How fast can a client announce memory and take it back? DMA_MAP with the descriptor of a 2 MiB file, then DMA_UNMAP,
  * against a bare loop that receives the same messages and calls mmap() and munmap() for them. Two floors: a loop that
- * blocks, and one that spins as our server does, which leaves only the cost of the mapping.
+ * blocks, and one that spins first as our server does, which leaves only the cost of the mapping.
  */
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -16,6 +16,7 @@ enum {
     ROUNDS = 20,
     BATCH = 300,
     FILE_SIZE = 2 << 20,
+    SPIN_NS = 50000, /* then block, or the floor would take a core from the others while they are measured */
     MAP_MESSAGE = sizeof(struct vfio_user_header) + sizeof(struct vfio_user_dma_map),
     UNMAP_MESSAGE = sizeof(struct vfio_user_header) + sizeof(struct vfio_user_dma_unmap),
     MAP_REPLY = sizeof(struct vfio_user_header),
@@ -26,9 +27,10 @@ enum {
 
 static size_t receive(int fd, void *bytes, size_t size, int *carried, bool spin)
 {
+    uint64_t end = spin ? bench_now() + SPIN_NS : 0;
     char peek;
 
-    while (spin && recv(fd, &peek, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
+    while (spin && recv(fd, &peek, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && bench_now() < end)
         ;
     return bare_receive(fd, bytes, size, carried);
 }
@@ -95,8 +97,10 @@ static double rate(struct samples *samples)
 int main(void)
 {
     bool no = false, yes = true;
-    struct peer server = peer_serve("sim:edu");
-    struct peer blocking = peer_bare(map_and_unmap, &no), spinning = peer_bare(map_and_unmap, &yes);
+    struct cores cores = cores_find();
+    struct peer server = peer_serve(cores.theirs, "sim:edu");
+    struct peer blocking = peer_bare(cores.theirs, map_and_unmap, &no);
+    struct peer spinning = peer_bare(cores.theirs, map_and_unmap, &yes);
     struct samples ours = samples_make(ROUNDS), blocked = samples_make(ROUNDS), spun = samples_make(ROUNDS);
     struct figure f = {.unit = "pairs/s", .bound = BOUND_AT_LEAST, .target = 1.5};
     int file = memfd_create("bench-dma", MFD_CLOEXEC);
@@ -104,6 +108,7 @@ int main(void)
     if (file < 0 || ftruncate(file, FILE_SIZE) < 0)
         bench_die("memfd_create");
     peer_negotiate(&server);
+    core_take(cores.mine);
     for (int round = -1; round < ROUNDS; round++) { /* the first warms up */
         uint64_t a = time_batch(our_pair, &server, file), b = time_batch(bare_pair, &blocking, file);
         uint64_t c = time_batch(bare_pair, &spinning, file);

@@ -7,7 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -34,9 +34,11 @@ enum {
 
 /* The thread that waits, as a VMM's would. */
 struct waiter {
+    int core;
     int fd; /* an eventfd that does not block: the device's side insists on that */
     pthread_t thread;
-    _Atomic uint64_t woken_at; /* 0: not since it was last reset */
+    uint64_t woken_at; /* written before `woken` is posted */
+    sem_t woken;
 };
 
 static void *wait_for_interrupts(void *opaque)
@@ -45,15 +47,18 @@ static void *wait_for_interrupts(void *opaque)
     struct pollfd poll_fd = {.fd = waiter->fd, .events = POLLIN};
     uint64_t count;
 
+    core_take(waiter->core);
     while (poll(&poll_fd, 1, -1) > 0)
-        if (read(waiter->fd, &count, sizeof(count)) == sizeof(count))
-            atomic_store(&waiter->woken_at, bench_now());
+        if (read(waiter->fd, &count, sizeof(count)) == sizeof(count)) {
+            waiter->woken_at = bench_now();
+            sem_post(&waiter->woken);
+        }
     return NULL;
 }
 
 static void waiter_start(struct waiter *waiter)
 {
-    if (pthread_create(&waiter->thread, NULL, wait_for_interrupts, waiter))
+    if (sem_init(&waiter->woken, 0, 0) || pthread_create(&waiter->thread, NULL, wait_for_interrupts, waiter))
         bench_die("pthread_create");
 }
 
@@ -61,6 +66,7 @@ static void waiter_stop(struct waiter *waiter)
 {
     pthread_cancel(waiter->thread);
     pthread_join(waiter->thread, NULL);
+    sem_destroy(&waiter->woken);
     close(waiter->fd);
 }
 
@@ -88,13 +94,12 @@ static void time_batch(struct waiter *waiter, struct source *source, struct samp
 
         while (bench_now() < settled)
             ;
-        atomic_store(&waiter->woken_at, 0);
         start = bench_now();
         source->raise(source);
-        while (atomic_load(&waiter->woken_at) == 0)
+        while (sem_wait(&waiter->woken) < 0)
             ;
         if (keep)
-            samples_add(samples, atomic_load(&waiter->woken_at) - start);
+            samples_add(samples, waiter->woken_at - start);
     }
 }
 
@@ -146,9 +151,9 @@ static struct vd_device *open_device(struct vd_context *context, int fd)
     return device;
 }
 
-static void measure_in_process(void)
+static void measure_in_process(struct cores cores)
 {
-    struct waiter waiter = {.fd = make_eventfd()};
+    struct waiter waiter = {.core = cores.theirs, .fd = make_eventfd()};
     struct source ours = {.raise = raise_device}, floor = {.raise = raise_bare, .fd = waiter.fd};
     struct vd_context *context;
 
@@ -207,11 +212,12 @@ static void route_to_server(struct peer *server, int fd)
     peer_call(server, VFIO_USER_DEVICE_SET_IRQS, &set, sizeof(set), fd, NULL, 0);
 }
 
-static void measure_through_server(void)
+static void measure_through_server(struct cores cores)
 {
-    struct waiter waiter = {.fd = make_eventfd()};
-    struct source ours = {.raise = raise_by_message, .peer = peer_serve("sim:edu")};
-    struct source floor = {.raise = raise_by_bare_message, .peer = peer_bare(answer_and_ring, &waiter)};
+    struct waiter waiter = {.core = cores.mine, .fd = make_eventfd()};
+    struct source ours = {.raise = raise_by_message, .peer = peer_serve(cores.theirs, "sim:edu")};
+    struct source floor = {.raise = raise_by_bare_message,
+                           .peer = peer_bare(cores.theirs, answer_and_ring, &waiter)};
 
     route_to_server(&ours.peer, waiter.fd);
     waiter_start(&waiter);
@@ -223,7 +229,10 @@ static void measure_through_server(void)
 
 int main(void)
 {
-    measure_in_process();
-    measure_through_server();
+    struct cores cores = cores_find();
+
+    core_take(cores.mine);
+    measure_in_process(cores);
+    measure_through_server(cores);
     return 0;
 }

@@ -40,21 +40,34 @@ static void serve(int fd, void *opaque)
     vd_context_destroy(context);
 }
 
-void peer_pin(unsigned nth)
+struct cores cores_find(void)
 {
-    cpu_set_t allowed, one;
+    struct cores cores = {-1, -1};
+    cpu_set_t allowed;
 
-    CPU_ZERO(&one);
     if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
         bench_die("sched_getaffinity");
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &allowed) && nth-- == 0)
-            CPU_SET(cpu, &one);
-    if (CPU_COUNT(&one))
-        sched_setaffinity(0, sizeof(one), &one);
+    if (CPU_COUNT(&allowed) < 2)
+        return cores;
+    for (int cpu = 0; cpu < CPU_SETSIZE && cores.theirs < 0; cpu++)
+        if (CPU_ISSET(cpu, &allowed))
+            *(cores.mine < 0 ? &cores.mine : &cores.theirs) = cpu;
+    return cores;
 }
 
-struct peer peer_bare(void (*loop)(int fd, void *opaque), void *opaque)
+void core_take(int core)
+{
+    cpu_set_t one;
+
+    if (core < 0)
+        return;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    if (sched_setaffinity(0, sizeof(one), &one) < 0)
+        bench_die("sched_setaffinity");
+}
+
+struct peer peer_bare(int core, void (*loop)(int fd, void *opaque), void *opaque)
 {
     int ends[2];
     pid_t pid;
@@ -66,23 +79,22 @@ struct peer peer_bare(void (*loop)(int fd, void *opaque), void *opaque)
         bench_die("fork");
     if (pid == 0) {
         close(ends[0]);
-        if (getenv("PIN")) sched_setaffinity(0, sizeof(cpu_set_t), &(cpu_set_t){.__bits={2}});
+        core_take(core);
         loop(ends[1], opaque);
         _exit(0);
     }
     close(ends[1]);
-    if (getenv("PIN")) sched_setaffinity(0, sizeof(cpu_set_t), &(cpu_set_t){.__bits={1}});
     return (struct peer){.fd = ends[0], .pid = pid};
 }
 
-struct peer peer_serve(const char *address)
+struct peer peer_serve(int core, const char *address)
 {
     char *copy = strdup(address);
     struct peer peer;
 
     if (!copy)
         bench_die("memory");
-    peer = peer_bare(serve, copy);
+    peer = peer_bare(core, serve, copy);
     free(copy);
     return peer;
 }

@@ -11,7 +11,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-void peer_pin(unsigned nth);
+/*
+ * Two cores, one for this process and one for those it talks to, as a VMM and its device server have them: left to the
+ * scheduler, a pair may or may not share a core, and that decides the figures more than anything that is measured. Both
+ * are -1 where there is one core only.
+ */
+struct cores {
+    int mine, theirs;
+};
+struct cores cores_find(void);
+/* Moves this thread to a core; -1 is nowhere. */
+void core_take(int core);
 
 /* The other end of a socket pair, in a process of its own. */
 struct peer {
@@ -20,10 +30,10 @@ struct peer {
     uint16_t next_id;
 };
 
-/* A process that serves `address` to this one through the library, spinning as it does by default. */
-struct peer peer_serve(const char *address);
+/* A process that serves `address` to this one through the library on that core, spinning as it does by default. */
+struct peer peer_serve(int core, const char *address);
 /* A process that runs loop(fd, opaque) until the socket closes. */
-struct peer peer_bare(void (*loop)(int fd, void *opaque), void *opaque);
+struct peer peer_bare(int core, void (*loop)(int fd, void *opaque), void *opaque);
 /* Closes the socket and waits for the process. */
 void peer_stop(struct peer *peer);
 

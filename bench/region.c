@@ -2,7 +2,8 @@
 /*
  * How long does a guest wait for a register access? 4-byte BAR accesses of sim:edu through the server, against a bare
  * ping-pong of messages of the same sizes between two blocking processes. Ours and the floor take turns in short rounds,
- * so that a noisy machine is noisy for both. And: what does a server cost whose client says nothing?
+ * so that a noisy machine is noisy for both. Client and far side have a core each; on one core there is nothing to gain
+ * by spinning, and those figures show that nothing is lost either. And: what does a server cost whose client is silent?
  */
 #include <stdio.h>
 #include <sys/socket.h>
@@ -54,10 +55,10 @@ static void access_once(struct peer *server, bool write, unsigned i)
         peer_read32(server, EDU_BAR, EDU_SCRATCH);
 }
 
-static void measure(struct peer *server, bool write)
+static void measure(struct peer *server, int core, const char *what, bool write, bool targets)
 {
     struct sizes sizes = {write ? LONG_MESSAGE : SHORT_MESSAGE, write ? SHORT_MESSAGE : LONG_MESSAGE};
-    struct peer floor = peer_bare(echo, &sizes);
+    struct peer floor = peer_bare(core, echo, &sizes);
     struct samples ours = samples_make((size_t)ROUNDS * BATCH), bare = samples_make((size_t)ROUNDS * BATCH);
 
     for (int round = -2; round < ROUNDS; round++) { /* the first two warm up */
@@ -77,7 +78,7 @@ static void measure(struct peer *server, bool write)
         }
     }
     peer_stop(&floor);
-    figure_latency(write ? "foundation.region_write" : "foundation.region_read", &ours, &bare, 0.65, 1.0);
+    figure_latency(what, &ours, &bare, targets ? 0.65 : 0, targets ? 1 : 0);
     samples_free(&ours);
     samples_free(&bare);
 }
@@ -109,12 +110,17 @@ static void measure_idle(struct peer *server)
 
 int main(void)
 {
-    struct peer server = peer_serve("sim:edu");
+    struct cores cores = cores_find();
+    struct peer server = peer_serve(cores.theirs, "sim:edu");
 
     peer_negotiate(&server);
-    measure(&server, false);
-    measure(&server, true);
+    core_take(cores.mine);
+    measure(&server, cores.theirs, "foundation.region_read", false, true);
+    measure(&server, cores.theirs, "foundation.region_write", true, true);
     measure_idle(&server);
+    core_take(cores.theirs);
+    measure(&server, cores.theirs, "foundation.region_read_one_core", false, false);
+    measure(&server, cores.theirs, "foundation.region_write_one_core", true, false);
     peer_stop(&server);
     return 0;
 }

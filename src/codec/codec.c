@@ -308,7 +308,7 @@ int vd_stream_send(struct vd_stream *stream, struct iovec *iov, unsigned count, 
 
     if (nr_fds > VD_MESSAGE_MAX_FDS)
         return -EINVAL;
-    if (nr_fds)
+    if (fds && nr_fds)
         attach_fds(&msg, &control, fds, nr_fds);
     while (msg.msg_iovlen) {
         ssize_t n = sendmsg(stream->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -54,9 +54,8 @@ int vd_handle_dma_map(struct vd_session *s, struct vd_message *m, struct vd_repl
     ret = vd_guest_memory_add(s->memory, (vd_gpa){address}, size, access_of(flags), fd, offset);
     if (ret) {
         /* Stock clients only log this and run on, so the server's log is where a person finds it. */
-        vd_warn(s->env, "%s: guest memory at 0x%llx, %llu bytes, cannot be mapped: errno %d",
-                vd_device_info(s->device)->address, (unsigned long long)address, (unsigned long long)size,
-                -ret);
+        vd_session_warn(s, "guest memory at 0x%llx, %llu bytes, cannot be mapped: errno %d",
+                        (unsigned long long)address, (unsigned long long)size, -ret);
         return ret;
     }
     vd_ramcheck_added(s, size, access_of(flags));

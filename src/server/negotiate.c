@@ -55,8 +55,7 @@ static int agree(struct vd_session *s, struct vd_message *m, struct vd_reply *re
         return -EINVAL;
     ret = vd_capabilities_parse(r.at, r.left, &s->client, &problem);
     if (ret) {
-        vd_warn(s->env, "%s: the client's version data is not valid: %s", vd_device_info(s->device)->address,
-                problem ? problem : "no memory");
+        vd_session_warn(s, "the client's version data is not valid: %s", problem ? problem : "no memory");
         return ret;
     }
     if (s->client.twin_socket && s->client.max_msg_fds >= 1)

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -157,7 +158,7 @@ static int accept_client(struct vd_server *server)
     return fd;
 }
 
-int vd_server_run(struct vd_server *server)
+static int serve_clients(struct vd_server *server)
 {
     while (!atomic_load(&server->stopping)) {
         int fd = server->client_fd;
@@ -176,6 +177,29 @@ int vd_server_run(struct vd_server *server)
             return -EIO;
     }
     return 0;
+}
+
+/*
+ * SIGPIPE is blocked while this thread serves: an interrupt is a write() to a descriptor of the client's choice, and a pipe
+ * or a socket whose other end is gone must not kill the process. One that came of it is taken back before the mask is.
+ */
+int vd_server_run(struct vd_server *server)
+{
+    sigset_t pipe_only, before, pending;
+    bool was_pending;
+    int ret, signal;
+
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    was_pending = sigismember(&pending, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    ret = serve_clients(server);
+    sigpending(&pending);
+    if (!was_pending && sigismember(&pending, SIGPIPE) == 1)
+        sigwait(&pipe_only, &signal);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ret;
 }
 
 void vd_server_stats(const struct vd_server *server, struct vd_server_stats *out)

@@ -19,6 +19,7 @@ enum {
     BURST = 64,        /* messages handled in a row before the device gets its turn */
     LOOK_ASIDE = 1024, /* busy rounds between two looks at the listening socket */
     TRIM_AGE_MS = 1000,
+    MAX_WARNINGS = 32,
 };
 
 int vd_session_init(struct vd_session *s)
@@ -67,6 +68,19 @@ void vd_session_refuse(struct vd_session *s, const char *format, ...)
     pthread_mutex_unlock(&s->counters->lock);
 }
 
+void vd_session_warn(struct vd_session *s, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    if (s->warnings++ >= MAX_WARNINGS)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    vd_warn(s->env, "%s: %s", vd_device_info(s->device)->address, text);
+}
+
 bool vd_session_receive(struct vd_session *s, struct vd_stream *stream)
 {
     int n = vd_stream_receive(stream);
@@ -98,11 +112,12 @@ static void refuse_another(struct vd_session *s)
 {
     int fd = accept(s->listen_fd, NULL, NULL);
 
-    if (fd < 0)
+    if (fd < 0) {
+        s->deaf = errno != EAGAIN && errno != EINTR && errno != ECONNABORTED;
         return;
+    }
     close(fd);
-    vd_warn(s->env, "%s: another client was turned away: one is attached already",
-            vd_device_info(s->device)->address);
+    vd_session_warn(s, "another client was turned away: one is attached already");
 }
 
 /*
@@ -114,7 +129,7 @@ static void wait_for_work(struct vd_session *s, int timeout_ms)
     struct pollfd fds[] = {
         {.fd = s->main.fd, .events = POLLIN},
         {.fd = s->stop->read_fd, .events = POLLIN},
-        {.fd = s->listen_fd, .events = POLLIN},
+        {.fd = s->deaf ? -1 : s->listen_fd, .events = POLLIN},
         {.fd = vd_device_poll_fd(s->device), .events = POLLIN},
     };
     int n = poll(fds, sizeof(fds) / sizeof(fds[0]), timeout_ms);
@@ -168,8 +183,11 @@ static void run_loop(struct vd_session *s)
                 wait_for_work(s, 0);
         } else if (s->spin_ns && vd_env_now(s->env) - s->quiet_since < s->spin_ns) {
             sched_yield(); /* the client may need this very core to send its next request */
-        } else if (s->end == VD_END_NONE && !vd_device_dispatch(s->device, true)) {
-            sleep_until_work(s);
+        } else if (s->end == VD_END_NONE) {
+            if (vd_device_dispatch(s->device, true))
+                s->quiet_since = s->spin_ns ? vd_env_now(s->env) : 0;
+            else
+                sleep_until_work(s);
         }
     }
 }
@@ -185,7 +203,8 @@ static void reset_for_client(struct vd_session *s)
     s->next_id = 0;
     s->late_reply = s->remote_broken = false;
     s->bus_master = s->memory_unproven = s->check_due = false;
-    s->warned_slow = s->warned_unchecked = false;
+    s->warned_slow = s->warned_unchecked = s->deaf = false;
+    s->warnings = 0;
 }
 
 enum vd_session_end vd_session_serve(struct vd_session *s, int fd)
@@ -195,6 +214,7 @@ enum vd_session_end vd_session_serve(struct vd_session *s, int fd)
 
     reset_for_client(s);
     if (vd_guest_memory_create(s->env, &remote, &s->strategy, &s->memory)) {
+        vd_err(s->env, "%s: no memory to serve the client", vd_device_info(s->device)->address);
         close(fd);
         return VD_END_LEFT;
     }

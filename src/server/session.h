@@ -96,6 +96,8 @@ struct vd_session {
     bool memory_unproven; /* memory was added since it was last found to be shared; see ramcheck.c */
     bool check_due;
     bool warned_slow, warned_unchecked;
+    bool deaf; /* no descriptor was left to turn a further client away: stop trying for this session */
+    unsigned warnings; /* lines logged about this client; a hostile one must not fill the log */
 };
 
 /* A reply under construction: payload goes to `w`; descriptors stay their owners', `close_after` is ours. */
@@ -117,6 +119,8 @@ void vd_session_end(struct vd_session *s, enum vd_session_end why);
 void vd_session_violation(struct vd_session *s, const char *what);
 /* Ends it with words for the person who started the client. */
 void vd_session_refuse(struct vd_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Logs a warning about the client, a bounded number of times a session. */
+void vd_session_warn(struct vd_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Reads once from a stream; true when something came. Ends the session when the client is gone or talks nonsense. */
 bool vd_session_receive(struct vd_session *s, struct vd_stream *stream);
 

@@ -73,7 +73,8 @@ bool peer_send_raw(int fd, const void *bytes, size_t size, const int *fds, unsig
     return true;
 }
 
-static void put_header(void *at, uint16_t id, uint16_t command, size_t payload, uint32_t flags, uint32_t error)
+static void put_header(void *at, uint16_t id, uint16_t command, size_t payload, uint32_t flags,
+                       uint32_t error)
 {
     struct vfio_user_header header = {vd_put16(id), vd_put16(command), vd_put32((uint32_t)(HEADER + payload)),
                                       vd_put32(flags), vd_put32(error)};
@@ -81,8 +82,8 @@ static void put_header(void *at, uint16_t id, uint16_t command, size_t payload, 
     memcpy(at, &header, HEADER);
 }
 
-static bool send_message(int fd, uint16_t id, uint16_t command, uint32_t flags, uint32_t error, const void *payload,
-                         size_t size, const int *fds, unsigned nr_fds)
+static bool send_message(int fd, uint16_t id, uint16_t command, uint32_t flags, uint32_t error,
+                         const void *payload, size_t size, const int *fds, unsigned nr_fds)
 {
     uint8_t *bytes = malloc(HEADER + size);
     bool sent;
@@ -96,8 +97,8 @@ static bool send_message(int fd, uint16_t id, uint16_t command, uint32_t flags, 
     return sent;
 }
 
-uint16_t peer_send(struct peer *p, uint16_t command, uint32_t flags, const void *payload, size_t size, const int *fds,
-                   unsigned nr_fds)
+uint16_t peer_send(struct peer *p, uint16_t command, uint32_t flags, const void *payload, size_t size,
+                   const int *fds, unsigned nr_fds)
 {
     uint16_t id = p->next_id++;
 
@@ -179,7 +180,8 @@ static void answer(struct peer *p, int fd, const struct peer_message *m)
         p->dma_largest = (size_t)count;
     if (p->dma_silent)
         return;
-    if (!error && (address < p->ram_base || count > p->ram_size || address - p->ram_base > p->ram_size - count))
+    if (!error &&
+        (address < p->ram_base || count > p->ram_size || address - p->ram_base > p->ram_size - count))
         error = 14;
     if (error) {
         send_message(fd, m->id, m->command, VFIO_USER_TYPE_REPLY | VFIO_USER_ERROR, error, NULL, 0, NULL, 0);
@@ -235,8 +237,8 @@ void peer_receive_reply(struct peer *p, struct peer_message *m)
     }
 }
 
-int peer_call(struct peer *p, uint16_t command, const void *payload, size_t size, const int *fds, unsigned nr_fds,
-              struct peer_message *m)
+int peer_call(struct peer *p, uint16_t command, const void *payload, size_t size, const int *fds,
+              unsigned nr_fds, struct peer_message *m)
 {
     struct peer_message local;
     uint16_t id = peer_send(p, command, 0, payload, size, fds, nr_fds);
@@ -269,11 +271,12 @@ int peer_negotiate_with(struct peer *p, const char *json, struct peer_message *m
 
 int peer_negotiate(struct peer *p)
 {
-    return peer_negotiate_with(p,
-                               "{\"capabilities\":{\"pgsizes\":4096,\"max_msg_fds\":16,\"max_dma_maps\":65535,"
-                               "\"max_data_xfer_size\":1048576,\"migration\":{\"max_bitmap_size\":268435456,"
-                               "\"pgsize\":4096},\"write_multiple\":true}}",
-                               NULL);
+    return peer_negotiate_with(
+        p,
+        "{\"capabilities\":{\"pgsizes\":4096,\"max_msg_fds\":16,\"max_dma_maps\":65535,"
+        "\"max_data_xfer_size\":1048576,\"migration\":{\"max_bitmap_size\":268435456,"
+        "\"pgsize\":4096},\"write_multiple\":true}}",
+        NULL);
 }
 
 int peer_dma_map(struct peer *p, uint64_t address, uint64_t size, uint32_t flags, int fd, uint64_t offset)

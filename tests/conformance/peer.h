@@ -20,7 +20,7 @@
 enum { PEER_TIMEOUT_S = 20, PEER_MAX_FDS = 20, PEER_ROOM = 1048576 + 4096 };
 
 /* Little-endian bytes for static tables. */
-#define B16(v) (uint8_t)((v) & 0xff), (uint8_t)(((v) >> 8) & 0xff)
+#define B16(v) (uint8_t)((v)&0xff), (uint8_t)(((v) >> 8) & 0xff)
 #define B32(v) B16((uint32_t)(v)), B16((uint32_t)(v) >> 16)
 #define B64(v) B32((uint64_t)(v)), B32((uint64_t)(v) >> 32)
 
@@ -55,15 +55,15 @@ void peer_finish(struct peer *p);
 /* Sends bytes as they are. False when the other side is gone. */
 bool peer_send_raw(int fd, const void *bytes, size_t size, const int *fds, unsigned nr_fds);
 /* Sends one message; the id used. */
-uint16_t peer_send(struct peer *p, uint16_t command, uint32_t flags, const void *payload, size_t size, const int *fds,
-                   unsigned nr_fds);
+uint16_t peer_send(struct peer *p, uint16_t command, uint32_t flags, const void *payload, size_t size,
+                   const int *fds, unsigned nr_fds);
 /* The next message, whatever it is. Descriptors are the caller's; the payload is valid until the next receive. */
 void peer_receive(struct peer *p, struct peer_message *m);
 /* The next reply; server commands that come first are answered. */
 void peer_receive_reply(struct peer *p, struct peer_message *m);
 /* Sends a command and waits for its reply, whose descriptors are closed; returns its errno (Linux), -1: closed. */
-int peer_call(struct peer *p, uint16_t command, const void *payload, size_t size, const int *fds, unsigned nr_fds,
-              struct peer_message *m);
+int peer_call(struct peer *p, uint16_t command, const void *payload, size_t size, const int *fds,
+              unsigned nr_fds, struct peer_message *m);
 /* VERSION as stock QEMU sends it, or with other version data. */
 int peer_negotiate(struct peer *p);
 int peer_negotiate_with(struct peer *p, const char *json, struct peer_message *m);
@@ -86,11 +86,11 @@ struct rig {
     struct vd_server *server;
     pthread_t thread;
     bool running;
-    int result;        /* of vd_server_run() */
-    char log[16384];   /* every line logged, for tests that look for one */
+    int result;      /* of vd_server_run() */
+    char log[16384]; /* every line logged, for tests that look for one */
     size_t logged;
     pthread_mutex_t lock;
-    char path[108];    /* of the socket, "" with a socket pair */
+    char path[108]; /* of the socket, "" with a socket pair */
 };
 
 enum rig_mode { RIG_PAIR, RIG_LISTEN };

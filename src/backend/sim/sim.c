@@ -75,8 +75,8 @@ static void describe_irqs(const struct sim_endpoint_info *info, struct vd_irq_in
 {
     if (info->intx)
         irqs[VD_IRQ_INTX] = (struct vd_irq_info){1, VD_IRQ_EVENTFD | VD_IRQ_MASKABLE | VD_IRQ_AUTOMASKED};
-    irqs[VD_IRQ_MSI] = (struct vd_irq_info){info->msi_vectors, VD_IRQ_EVENTFD};
-    irqs[VD_IRQ_MSIX] = (struct vd_irq_info){info->msix_vectors, VD_IRQ_EVENTFD};
+    irqs[VD_IRQ_MSI] = (struct vd_irq_info){info->msi_vectors, VD_IRQ_EVENTFD | VD_IRQ_MASKABLE};
+    irqs[VD_IRQ_MSIX] = (struct vd_irq_info){info->msix_vectors, VD_IRQ_EVENTFD | VD_IRQ_MASKABLE};
     irqs[VD_IRQ_ERR] = (struct vd_irq_info){1, VD_IRQ_EVENTFD};
     irqs[VD_IRQ_REQ] = (struct vd_irq_info){1, VD_IRQ_EVENTFD};
 }

@@ -147,8 +147,8 @@ static const struct {
     int host;
     uint32_t wire;
 } numbers[] = {
-    {EPERM, 1},   {ENOENT, 2},  {EIO, 5},     {E2BIG, 7},   {ENOMEM, 12},  {EACCES, 13},    {EFAULT, 14},
-    {EBUSY, 16},  {EEXIST, 17}, {ENODEV, 19}, {EINVAL, 22}, {EMFILE, 24},  {ENOTTY, 25},    {ENOSPC, 28},
+    {EPERM, 1},   {ENOENT, 2},  {EIO, 5},     {E2BIG, 7},    {ENOMEM, 12},   {EACCES, 13},     {EFAULT, 14},
+    {EBUSY, 16},  {EEXIST, 17}, {ENODEV, 19}, {EINVAL, 22},  {EMFILE, 24},   {ENOTTY, 25},     {ENOSPC, 28},
     {ERANGE, 34}, {ENOSYS, 38}, {EPROTO, 71}, {ENOTSUP, 95}, {ENOBUFS, 105}, {ETIMEDOUT, 110},
 };
 
@@ -167,8 +167,10 @@ static void unknown_errnos_are_eio(void **state)
     assert_int_equal(vd_host_errno(0), -EIO);
 }
 
-#define JSON(name_, function_, text_) \
-    {.name = name_, .test_func = function_, .initial_state = (void *)(uintptr_t)(text_)}
+#define JSON(name_, function_, text_)                                                                        \
+    {                                                                                                        \
+        .name = (name_), .test_func = (function_), .initial_state = (void *)(uintptr_t)(text_)               \
+    }
 #define CAP(text_) "{\"capabilities\":{" text_ "}}"
 
 int main(void)
@@ -187,7 +189,9 @@ int main(void)
         cmocka_unit_test(unknown_errnos_are_eio),
         JSON("an_empty_object_is_accepted", accepted, "{}"),
         JSON("white_space_is_accepted", accepted, " { \"capabilities\" : { } } "),
-        JSON("unknown_keys_are_skipped", accepted, "{\"a\":[1,{}]," "\"capabilities\":{\"b\":null}}"),
+        JSON("unknown_keys_are_skipped", accepted,
+             "{\"a\":[1,{}],"
+             "\"capabilities\":{\"b\":null}}"),
         JSON("a_maximum_below_ours_is_accepted", accepted, CAP("\"max_data_xfer_size\":1")),
         JSON("no_descriptors_at_all_is_accepted", accepted, CAP("\"max_msg_fds\":0")),
         JSON("twin_socket_without_supported_is_accepted", accepted, CAP("\"twin_socket\":{}")),
@@ -200,7 +204,8 @@ int main(void)
         JSON("comments_are_refused", refused, "/* */ {}"),
         JSON("single_quotes_are_refused", refused, "{\"a\":'b'}"),
         JSON("bad_utf8_is_refused", refused, "{\"\xff\xfe\":1}"),
-        JSON("nesting_beyond_the_bound_is_refused", refused, "{\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}"),
+        JSON("nesting_beyond_the_bound_is_refused", refused,
+             "{\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}"),
         JSON("capabilities_as_a_list_are_refused", refused, "{\"capabilities\":[]}"),
         JSON("capabilities_as_null_are_refused", refused, "{\"capabilities\":null}"),
         JSON("max_msg_fds_as_text_is_refused", refused, CAP("\"max_msg_fds\":\"1\"")),
@@ -214,7 +219,8 @@ int main(void)
         JSON("pgsizes_as_an_object_is_refused", refused, CAP("\"pgsizes\":{}")),
         JSON("write_multiple_as_a_number_is_refused", refused, CAP("\"write_multiple\":1")),
         JSON("twin_socket_as_a_boolean_is_refused", refused, CAP("\"twin_socket\":true")),
-        JSON("twin_socket_supported_as_text_is_refused", refused, CAP("\"twin_socket\":{\"supported\":\"yes\"}")),
+        JSON("twin_socket_supported_as_text_is_refused", refused,
+             CAP("\"twin_socket\":{\"supported\":\"yes\"}")),
         JSON("twin_socket_fd_index_as_text_is_refused", refused, CAP("\"twin_socket\":{\"fd_index\":\"0\"}")),
         JSON("twin_socket_negative_fd_index_is_refused", refused, CAP("\"twin_socket\":{\"fd_index\":-1}")),
     };

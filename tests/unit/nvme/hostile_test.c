@@ -159,7 +159,7 @@ static void load(struct rig *rig)
 static void quiesce_unpins_all_and_loses_no_completion(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
     struct rig_completion completion;
 
     image_make(&image);
@@ -179,7 +179,7 @@ static void quiesce_unpins_all_and_loses_no_completion(void **state)
 static void flr_under_load_leaves_nothing_at_work(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
 
     image_make(&image);
     rig_start_io(&rig, image.options, 1, 64);
@@ -199,7 +199,7 @@ static void flr_under_load_leaves_nothing_at_work(void **state)
 static void disable_under_load_ends_and_enables_again(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
 
     image_make(&image);
     rig_start_io(&rig, image.options, 1, 64);
@@ -219,7 +219,7 @@ static void disable_under_load_ends_and_enables_again(void **state)
 static void destroy_under_load_waits(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
 
     image_make(&image);
     rig_start_io(&rig, image.options, 1, 64);
@@ -303,7 +303,7 @@ static void noise_is_survived(void **state)
 
 static void every_failing_step_of_creation_cleans_up(void **state)
 {
-    struct image image;
+    struct image image = {0};
     unsigned failures = 0;
     const char *options[2] = {"serial=X", image.options};
 

@@ -206,7 +206,7 @@ static void image_drop(struct image *image)
 static void file_holds_what_was_written(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
     uint8_t block[512];
 
     image_make(&image, "");
@@ -226,7 +226,7 @@ static void file_holds_what_was_written(void **state)
 static void deallocation_gives_blocks_of_the_file_back(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
     struct stat before, after;
 
     image_make(&image, "");
@@ -245,7 +245,7 @@ static void deallocation_gives_blocks_of_the_file_back(void **state)
 static void reads_that_would_wait_go_through_workers(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
 
     image_make(&image, "");
     rig_start_io(&rig, image.options, 1, 16);
@@ -275,7 +275,7 @@ static void failed_transfers_are_media_errors(void **state)
         {"nvme_sync", NVME_IO_WRITE_ZEROES, NVME_SC_WRITE_FAULT, 1u << 30},
     };
     struct rig rig;
-    struct image image;
+    struct image image = {0};
 
     image_make(&image, "");
     rig_start_io(&rig, image.options, 1, 16);
@@ -303,7 +303,7 @@ static void failed_read_is_an_unrecovered_read_error(void **state)
 static void file_that_was_cut_is_a_read_error(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
 
     image_make(&image, "");
     rig_start_io(&rig, image.options, 1, 16);
@@ -319,7 +319,7 @@ static void file_that_was_cut_is_a_read_error(void **state)
 static void write_beyond_what_the_host_allows_is_a_write_fault(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
     struct rlimit before, limit;
 
     image_make(&image, "");
@@ -342,7 +342,7 @@ static void write_beyond_what_the_host_allows_is_a_write_fault(void **state)
 static void write_with_the_cache_off_is_synced(void **state)
 {
     struct rig rig;
-    struct image image;
+    struct image image = {0};
 
     image_make(&image, "");
     rig_start_io(&rig, image.options, 1, 16);

@@ -20,7 +20,8 @@
 
 static struct vd_server_options at(const char *path)
 {
-    return (struct vd_server_options){.size = sizeof(struct vd_server_options), .socket_path = path, .client_fd = -1};
+    return (struct vd_server_options){
+        .size = sizeof(struct vd_server_options), .socket_path = path, .client_fd = -1};
 }
 
 /* Nothing but a device and a directory. */

@@ -143,7 +143,8 @@ static void dma_requests_are_split_at_the_clients_limit(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(peer_negotiate_with(&f->peer, "{\"capabilities\":{\"max_data_xfer_size\":1000}}", NULL), 0);
+    assert_int_equal(peer_negotiate_with(&f->peer, "{\"capabilities\":{\"max_data_xfer_size\":1000}}", NULL),
+                     0);
     copy_through_messages(f);
     assert_int_equal(f->peer.dma_largest, 1000);
 }
@@ -305,7 +306,8 @@ static void answer_wrongly(struct fixture *f, int id_off, uint16_t command, uint
     start_copy(f, BASE, BASE + 0x1000, 0x1000);
     peer_receive(&f->peer, &m);
     {
-        uint8_t head[32] = {B16(m.id + id_off), B16(command), B32(32 + data), B32(1), B32(0), B64(BASE), B64(count)};
+        uint8_t head[32] = {B16(m.id + id_off), B16(command), B32(32 + data), B32(1), B32(0),
+                            B64(BASE),          B64(count)};
 
         memcpy(message, head, sizeof(head));
     }
@@ -391,10 +393,24 @@ static void private_memory_is_found_before_the_device_touches_it(void **state)
     {
         /* Bus mastering and a copy in one segment: the check must come between the two. */
         static const uint8_t both[] = {
-            B16(50), B16(VFIO_USER_REGION_WRITE), B32(16 + 16 + 2), B32(0), B32(0),
-            B64(4), B32(7), B32(2), B16(6),
-            B16(51), B16(VFIO_USER_REGION_WRITE), B32(16 + 16 + 4), B32(0), B32(0),
-            B64(EDU_CONTROL), B32(0), B32(4), B32(EDU_START),
+            B16(50),
+            B16(VFIO_USER_REGION_WRITE),
+            B32(16 + 16 + 2),
+            B32(0),
+            B32(0),
+            B64(4),
+            B32(7),
+            B32(2),
+            B16(6),
+            B16(51),
+            B16(VFIO_USER_REGION_WRITE),
+            B32(16 + 16 + 4),
+            B32(0),
+            B32(0),
+            B64(EDU_CONTROL),
+            B32(0),
+            B32(4),
+            B32(EDU_START),
         };
 
         assert_true(peer_send_raw(f->peer.fd, both, sizeof(both), NULL, 0));
@@ -475,6 +491,31 @@ static void small_regions_are_not_looked_at(void **state)
     assert_int_equal(f->peer.dma_reads, 0);
 }
 
+/* A client that truncates its file while the device uses it costs itself the session, not the server its life. */
+static void truncated_memory_ends_the_session(void **state)
+{
+    struct fixture *f = *state;
+    struct vd_server_stats stats;
+    struct peer_message m;
+    int fd = peer_memfd(0x10000);
+
+    assert_int_equal(vd_server_guard_memory(), 0); /* here: cmocka sets its own handler before each test */
+    assert_int_equal(peer_negotiate(&f->peer), 0);
+    assert_int_equal(peer_dma_map(&f->peer, BASE, 0x10000, 3, fd, 0), 0);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    close(fd);
+    assert_int_equal(peer_enable_bus_master(&f->peer), 0);
+    start_copy(f, BASE, BASE + 0x8000, 0x1000);
+    do
+        peer_receive_reply(&f->peer, &m);
+    while (!m.closed);
+    rig_join(&f->rig);
+    assert_int_equal(f->rig.result, 0);
+    vd_server_stats(f->rig.server, &stats);
+    assert_int_equal(stats.violations, 1);
+    assert_true(rig_logged(&f->rig, "truncated"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -501,6 +542,7 @@ int main(void)
         TEST(a_client_that_refuses_to_be_read_is_served_with_a_warning),
         TEST(a_client_that_never_answers_is_served_and_its_late_answer_dropped),
         TEST(small_regions_are_not_looked_at),
+        TEST(truncated_memory_ends_the_session),
     };
 
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

@@ -244,8 +244,8 @@ static void ids_may_be_reused_while_in_flight(void **state)
 static void a_command_sent_byte_by_byte_is_answered(void **state)
 {
     struct fixture *f = *state;
-    uint8_t bytes[HEADER + 16] = {B16(9), B16(VFIO_USER_REGION_READ), B32(HEADER + 16), B32(0), B32(0),
-                                  B64(0), B32(7), B32(2)};
+    uint8_t bytes[HEADER + 16] = {
+        B16(9), B16(VFIO_USER_REGION_READ), B32(HEADER + 16), B32(0), B32(0), B64(0), B32(7), B32(2)};
     struct peer_message m;
 
     for (size_t i = 0; i < sizeof(bytes); i++)
@@ -270,8 +270,9 @@ static void posted_writes_are_done_before_the_next_reply(void **state)
 static void write_multi_writes_in_order(void **state)
 {
     struct fixture *f = *state;
-    static const uint8_t multi[] = {B64(3), B64(EDU_SCRATCH), B32(0), B32(4), B64(1), B64(EDU_SCRATCH + 4), B32(0), B32(4),
-                                    B64(2), B64(EDU_SCRATCH), B32(0), B32(4), B64(3)};
+    static const uint8_t multi[] = {
+        B64(3), B64(EDU_SCRATCH), B32(0), B32(4), B64(1), B64(EDU_SCRATCH + 4), B32(0), B32(4),
+        B64(2), B64(EDU_SCRATCH), B32(0), B32(4), B64(3)};
     struct peer_message m;
 
     assert_int_equal(peer_call(&f->peer, VFIO_USER_REGION_WRITE_MULTI, multi, sizeof(multi), NULL, 0, &m), 0);
@@ -283,16 +284,19 @@ static void write_multi_writes_in_order(void **state)
 static void write_multi_stops_at_the_first_bad_write(void **state)
 {
     struct fixture *f = *state;
-    static const uint8_t multi[] = {B64(3), B64(EDU_SCRATCH), B32(0), B32(4), B64(7), B64(0x8000), B32(0), B32(4),
-                                    B64(0), B64(EDU_SCRATCH), B32(0), B32(4), B64(9)};
+    static const uint8_t multi[] = {B64(3),      B64(EDU_SCRATCH), B32(0), B32(4), B64(7),
+                                    B64(0x8000), B32(0),           B32(4), B64(0), B64(EDU_SCRATCH),
+                                    B32(0),      B32(4),           B64(9)};
 
-    assert_int_equal(peer_call(&f->peer, VFIO_USER_REGION_WRITE_MULTI, multi, sizeof(multi), NULL, 0, NULL), 22);
+    assert_int_equal(peer_call(&f->peer, VFIO_USER_REGION_WRITE_MULTI, multi, sizeof(multi), NULL, 0, NULL),
+                     22);
     assert_int_equal(peer_read32(&f->peer, 0, EDU_SCRATCH), 7);
 }
 
 static int route(struct peer *p, uint32_t index, uint32_t start, const int *fds, unsigned count)
 {
-    struct vfio_user_irq_set set = {vd_put32(20), vd_put32(0x24), vd_put32(index), vd_put32(start), vd_put32(count)};
+    struct vfio_user_irq_set set = {vd_put32(20), vd_put32(0x24), vd_put32(index), vd_put32(start),
+                                    vd_put32(count)};
 
     return peer_call(p, VFIO_USER_DEVICE_SET_IRQS, &set, sizeof(set), fds, count, NULL);
 }
@@ -326,7 +330,8 @@ static void a_loopback_trigger_reaches_the_eventfd(void **state)
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
     assert_int_equal(route(&f->peer, 2, 0, &fd, 1), 0);
-    assert_int_equal(peer_call(&f->peer, VFIO_USER_DEVICE_SET_IRQS, trigger, sizeof(trigger), NULL, 0, NULL), 0);
+    assert_int_equal(peer_call(&f->peer, VFIO_USER_DEVICE_SET_IRQS, trigger, sizeof(trigger), NULL, 0, NULL),
+                     0);
     assert_true(signalled(fd, 0));
     close(fd);
 }
@@ -340,7 +345,8 @@ static void booleans_trigger_only_what_they_name(void **state)
     for (int i = 0; i < 3; i++)
         fds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     assert_int_equal(route(&f->peer, 2, 0, fds, 3), 0);
-    assert_int_equal(peer_call(&f->peer, VFIO_USER_DEVICE_SET_IRQS, trigger, sizeof(trigger), NULL, 0, NULL), 0);
+    assert_int_equal(peer_call(&f->peer, VFIO_USER_DEVICE_SET_IRQS, trigger, sizeof(trigger), NULL, 0, NULL),
+                     0);
     assert_false(signalled(fds[0], 0));
     assert_true(signalled(fds[1], 0));
     assert_false(signalled(fds[2], 0));
@@ -358,8 +364,25 @@ static void a_full_blocking_eventfd_does_not_stop_the_server(void **state)
 
     assert_int_equal(write(fd, &full, sizeof(full)), sizeof(full));
     assert_int_equal(route(&f->peer, 2, 0, &fd, 1), 0);
-    assert_int_equal(peer_call(&f->peer, VFIO_USER_DEVICE_SET_IRQS, trigger, sizeof(trigger), NULL, 0, NULL), 0);
+    assert_int_equal(peer_call(&f->peer, VFIO_USER_DEVICE_SET_IRQS, trigger, sizeof(trigger), NULL, 0, NULL),
+                     0);
     close(fd);
+}
+
+/* A write to a pipe that nobody reads raises SIGPIPE, which would end the process. */
+static void a_broken_pipe_as_an_interrupt_does_not_kill_the_server(void **state)
+{
+    struct fixture *f = *state;
+    static const uint8_t trigger[] = {B32(20), B32(0x21), B32(2), B32(0), B32(1)};
+    int ends[2];
+
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(route(&f->peer, 2, 0, &ends[1], 1), 0);
+    close(ends[0]);
+    close(ends[1]);
+    assert_int_equal(peer_call(&f->peer, VFIO_USER_DEVICE_SET_IRQS, trigger, sizeof(trigger), NULL, 0, NULL),
+                     0);
+    assert_int_equal(peer_read32(&f->peer, 0, EDU_ID), EDU_ID_VALUE);
 }
 
 static void many_vectors_are_routed_in_chunks(void **state)
@@ -384,7 +407,8 @@ static void many_vectors_are_routed_in_chunks(void **state)
     }
     /* All taken away at once. */
     {
-        struct vfio_user_irq_set set = {vd_put32(20), vd_put32(0x24), vd_put32(2), vd_put32(0), vd_put32(count)};
+        struct vfio_user_irq_set set = {vd_put32(20), vd_put32(0x24), vd_put32(2), vd_put32(0),
+                                        vd_put32(count)};
 
         assert_int_equal(peer_call(&f->peer, VFIO_USER_DEVICE_SET_IRQS, &set, sizeof(set), NULL, 0, NULL), 0);
     }
@@ -496,8 +520,8 @@ static void more_than_65535_maps_fail_enospc(void **state)
     struct fixture *f = *state;
 
     for (uint32_t i = 0; i < 65535; i++) {
-        struct vfio_user_dma_map map = {vd_put32(32), vd_put32(1), vd_put64(0), vd_put64((uint64_t)i * 0x2000),
-                                        vd_put64(0x1000)};
+        struct vfio_user_dma_map map = {vd_put32(32), vd_put32(1), vd_put64(0),
+                                        vd_put64((uint64_t)i * 0x2000), vd_put64(0x1000)};
 
         peer_send(&f->peer, VFIO_USER_DMA_MAP, VFIO_USER_NO_REPLY, &map, sizeof(map), NULL, 0);
     }
@@ -527,6 +551,7 @@ int main(void)
         TEST(a_loopback_trigger_reaches_the_eventfd),
         TEST(booleans_trigger_only_what_they_name),
         TEST(a_full_blocking_eventfd_does_not_stop_the_server),
+        TEST(a_broken_pipe_as_an_interrupt_does_not_kill_the_server),
         TEST(many_vectors_are_routed_in_chunks),
         TEST(the_device_copies_in_shared_memory),
         TEST(the_device_cannot_reach_memory_after_unmap),

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Writes the seed corpus of one fuzz target: `fuzz_seeds TARGET DIRECTORY`. The same bytes every time; they come from the
+ * protocol's own layouts, so they cannot go stale unnoticed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec/codec.h"
+#include "fuzz_dispatch.h"
+
+static const char *directory;
+static unsigned files;
+static uint8_t row[4096];
+static size_t used;
+
+static void write_row(void)
+{
+    char path[4096];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/%03u", directory, files++);
+    file = fopen(path, "wb");
+    if (!file || fwrite(row, 1, used, file) != used || fclose(file)) {
+        perror(path);
+        exit(1);
+    }
+    used = 0;
+}
+
+static void add(const void *bytes, size_t size)
+{
+    if (size)
+        memcpy(row + used, bytes, size);
+    used += size;
+}
+
+static void record(uint8_t nr_fds, uint8_t command, const void *payload, uint8_t size)
+{
+    const struct fuzz_record r = {nr_fds, command, 0, 1, size};
+
+    add(&r, sizeof(r));
+    add(payload, size);
+}
+
+static void version(void)
+{
+    static const char data[] = "\0\0\0\0{\"capabilities\":{\"max_msg_fds\":16,\"write_multiple\":true,"
+                               "\"twin_socket\":{\"supported\":true}}}";
+
+    record(0, VFIO_USER_VERSION, data, sizeof(data));
+}
+
+static void map(uint64_t address, uint64_t size, uint8_t nr_fds)
+{
+    const struct vfio_user_dma_map m = {vd_put32(32), vd_put32(3), vd_put64(0), vd_put64(address),
+                                        vd_put64(size)};
+
+    record(nr_fds, VFIO_USER_DMA_MAP, &m, sizeof(m));
+}
+
+static void write_region(uint32_t region, uint64_t offset, uint64_t value, uint32_t count)
+{
+    struct {
+        struct vfio_user_region_access access;
+        vd_le64 value;
+    } m = {{vd_put64(offset), vd_put32(region), vd_put32(count)}, vd_put64(value)};
+
+    record(0, VFIO_USER_REGION_WRITE, &m, (uint8_t)(sizeof(m.access) + count));
+}
+
+static void four(uint8_t command, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    const vd_le32 m[] = {vd_put32(a), vd_put32(b), vd_put32(c), vd_put32(d)};
+
+    record(0, command, m, sizeof(m));
+}
+
+static void irqs(uint8_t nr_fds, uint32_t flags, uint32_t index, uint32_t start, uint32_t count)
+{
+    const struct vfio_user_irq_set m = {vd_put32(20), vd_put32(flags), vd_put32(index), vd_put32(start),
+                                        vd_put32(count)};
+
+    record(nr_fds, VFIO_USER_DEVICE_SET_IRQS, &m, sizeof(m));
+}
+
+static void seed_dispatch(void)
+{
+    const struct vfio_user_dma_unmap unmap = {vd_put32(24), vd_put32(0), vd_put64(0x100000),
+                                              vd_put64(0x100000)};
+    const struct vfio_user_region_info region = {.argsz = vd_put32(256), .index = vd_put32(2)};
+    const struct vfio_user_feature feature = {vd_put32(16), vd_put32(0x10001)};
+
+    version();
+    write_row();
+    version();
+    four(VFIO_USER_DEVICE_GET_INFO, 16, 0, 0, 0);
+    record(0, VFIO_USER_DEVICE_GET_REGION_INFO, &region, sizeof(region));
+    four(VFIO_USER_DEVICE_GET_REGION_IO_FDS, 16, 0, 0, 0);
+    four(VFIO_USER_DEVICE_GET_IRQ_INFO, 16, 0, 2, 0);
+    record(0, VFIO_USER_DEVICE_FEATURE, &feature, sizeof(feature));
+    write_row();
+    version();
+    map(0x100000, 0x100000, 1);
+    map(0x400000, 0x1000, 0);
+    record(0, VFIO_USER_DMA_UNMAP, &unmap, sizeof(unmap));
+    record(0, VFIO_USER_DEVICE_RESET, NULL, 0);
+    write_row();
+    version();
+    irqs(2, 0x24, 2, 0, 2);
+    irqs(0, 0x21, 2, 0, 1);
+    irqs(0, 0x24, 2, 0, 2);
+    irqs(1, 0x14, 0, 0, 1);
+    irqs(0, 0x21, 2, 0, 0);
+    write_row();
+    /* A copy by the device, memory with and without a descriptor. */
+    for (uint8_t nr_fds = 0; nr_fds < 2; nr_fds++) {
+        version();
+        map(0x100000, 0x100000, nr_fds);
+        write_region(7, 4, 6, 2);
+        write_region(0, 0x40, 0x100000, 8);
+        write_region(0, 0x48, 0x180000, 8);
+        write_region(0, 0x50, 0x2000, 8);
+        write_region(0, 0x60, 9, 4);
+        four(VFIO_USER_REGION_READ, 0x64, 0, 0, 4);
+        write_row();
+    }
+}
+
+static void segment(const void *bytes, uint8_t size, uint8_t fds)
+{
+    const uint8_t head[] = {size, fds};
+
+    add(head, sizeof(head));
+    add(bytes, size);
+}
+
+static void seed_stream(void)
+{
+    uint8_t message[64];
+
+    vd_header_put(message, 1, 9, 16, 0, 0);
+    segment(message, 32, 0);
+    segment(message, 32, 0xe1);
+    write_row();
+    segment(message, 16, 0xe2);
+    segment(message + 16, 16, 0);
+    segment(message, 10, 0);
+    segment(message + 10, 22, 0xe3);
+    write_row();
+}
+
+static void seed_text(const char *const *texts, bool with_nul)
+{
+    for (; *texts; texts++) {
+        add(*texts, strlen(*texts) + with_nul);
+        write_row();
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const versions[] = {
+        "{}",
+        "{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576,\"pgsizes\":4096,\"max_dma_"
+        "maps\":1}}",
+        "{\"capabilities\":{\"twin_socket\":{\"supported\":true,\"fd_index\":0},\"write_multiple\":false}}",
+        NULL};
+    static const char *const options[] = {"",
+                                          "iommu=assigned,aperture=64M,mappings=512,seed=7",
+                                          "vectors=4,irq=msi",
+                                          "image=a,,b,sector=4096",
+                                          "granule=0x4000,segments=3",
+                                          "apple:01:00.0",
+                                          "0000:01:00.0",
+                                          NULL};
+
+    if (argc != 3)
+        return 2;
+    directory = argv[2];
+    if (strcmp(argv[1], "dispatch") == 0)
+        seed_dispatch();
+    else if (strcmp(argv[1], "stream") == 0)
+        seed_stream();
+    else
+        seed_text(strcmp(argv[1], "version") == 0 ? versions : options, strcmp(argv[1], "version") == 0);
+    return 0;
+}
