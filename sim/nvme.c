@@ -101,7 +101,7 @@ struct nvme_request *nvme_request_get(struct nvme *nvme)
     nvme->free = request->next;
     nvme->nr_free--;
     request->epoch = nvme->epoch;
-    request->fua = request->deallocate = request->submitted = false;
+    request->fua = request->deallocate = false;
     request->result = 0;
     return request;
 }

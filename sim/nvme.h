@@ -88,7 +88,6 @@ struct nvme_request {
     bool fua;                /* sync before completing */
     bool deallocate;         /* NVME_OP_ZERO: may give blocks back */
     bool pinned;             /* spans[] are pinned */
-    bool submitted;          /* was handed to a worker */
     uint64_t offset, length; /* bytes of the disk */
     int result;              /* 0 or a negative errno */
     unsigned nr_spans, nr_iov, nr_ranges;

@@ -14,8 +14,8 @@
 #include "base/range.h"
 
 enum {
-    SLOW_NS = 2000000, /* an inline write that took longer met a throttled disk: */
-    SLOW_WRITES = 64,  /* leave this many to the workers, then try again */
+    SLOW_NS = 20000000, /* an inline write that took longer met a throttled disk: */
+    SLOW_WRITES = 16,   /* leave this many to the workers, then try again */
     CDW12_FUA = 1 << 30,
     CDW12_DEALLOCATE = 1 << 25,
     DSM_DEALLOCATE = 1 << 2,

@@ -156,7 +156,6 @@ void nvme_pool_finish(struct nvme_pool *pool)
 void nvme_pool_submit(struct nvme_pool *pool, struct nvme_request *request)
 {
     request->next = NULL;
-    request->submitted = true;
     pthread_mutex_lock(&pool->lock);
     *pool->last = request;
     pool->last = &request->next;

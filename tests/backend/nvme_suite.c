@@ -3,31 +3,15 @@
  * One suite for every back end: each row of `configurations` is a device of some host, and every test runs on every row.
  * What a host cannot do is looked up in what it declares, not in its name. Run with a configuration's name.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "nvme_bench.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <unistd.h>
 
 #include "base/le.h"
-#include "nvme_exerciser.h"
 
 enum { WRITE = 1, READ = 2, TRANSFER_ERROR = 4, OPS = 1500, PCI_COMMAND = 4, COMMAND_MASTER = 4 };
-
-struct configuration {
-    const char *name, *address;
-    struct ex_options options;
-    bool file; /* the address gets ",image=" and a file of its own */
-};
 
 static const struct configuration configurations[] = {
     {"chosen", "sim:nvme,size=16M", {EX_MSIX, .dbbuf = true}, false},
@@ -49,98 +33,6 @@ static const struct configuration configurations[] = {
      {EX_MSIX, .dbbuf = true},
      true},
 };
-
-/* What a test has: a context that counts allocations, an open device and an exerciser, brought up unless said. */
-struct bench {
-    const struct configuration *configuration;
-    _Atomic(size_t) live;
-    _Atomic(uint64_t) steps;
-    uint64_t fail_at;
-    struct vd_context *context;
-    struct vd_device *device;
-    struct exerciser ex;
-    char address[256], image[64];
-};
-
-static void *count_alloc(void *opaque, size_t size)
-{
-    struct bench *bench = opaque;
-
-    atomic_fetch_add(&bench->live, 1);
-    return calloc(1, size);
-}
-
-static void count_release(void *opaque, void *memory)
-{
-    struct bench *bench = opaque;
-
-    atomic_fetch_sub(&bench->live, 1);
-    free(memory);
-}
-
-static bool inject(void *opaque, const char *site)
-{
-    struct bench *bench = opaque;
-
-    (void)site;
-    return bench->fail_at && atomic_fetch_add(&bench->steps, 1) + 1 == bench->fail_at;
-}
-
-static void make_address(struct bench *bench)
-{
-    const struct configuration *configuration = bench->configuration;
-    int fd;
-
-    snprintf(bench->address, sizeof(bench->address), "%s", configuration->address);
-    if (!configuration->file)
-        return;
-    snprintf(bench->image, sizeof(bench->image), "suite-%s.XXXXXX", configuration->name);
-    fd = mkstemp(bench->image);
-    assert_true(fd >= 0);
-    assert_int_equal(ftruncate(fd, 16 << 20), 0);
-    close(fd);
-    snprintf(bench->address, sizeof(bench->address), "%s,image=%s", configuration->address, bench->image);
-}
-
-static void bench_prepare(struct bench *bench, void **state)
-{
-    struct vd_context_options options = {.size = sizeof(options),
-                                         .alloc = count_alloc,
-                                         .release = count_release,
-                                         .fault = inject,
-                                         .opaque = bench};
-
-    memset(bench, 0, sizeof(*bench));
-    bench->configuration = *state;
-    make_address(bench);
-    assert_int_equal(vd_context_create(&options, &bench->context), 0);
-}
-
-static void bench_open(struct bench *bench, void **state)
-{
-    struct vd_error error;
-
-    bench_prepare(bench, state);
-    if (vd_device_open(bench->context, bench->address, &bench->device, &error))
-        fail_msg("%s", error.message);
-}
-
-static void bench_start(struct bench *bench, void **state)
-{
-    bench_open(bench, state);
-    assert_int_equal(ex_start(&bench->ex, bench->device, &bench->configuration->options), 0);
-}
-
-static void bench_close(struct bench *bench)
-{
-    if (bench->ex.arena)
-        ex_finish(&bench->ex);
-    vd_device_close(bench->device);
-    vd_context_destroy(bench->context);
-    assert_int_equal(bench->live, 0);
-    if (bench->image[0])
-        unlink(bench->image);
-}
 
 static uint64_t faults(const struct bench *bench)
 {
@@ -250,7 +142,7 @@ static void no_memory_is_allocated_by_io(void **state)
 /* Mapping until the host says no: which limit, nothing lost, and room again after unmapping. */
 static void exhaust(struct bench *bench, uint64_t size, uint64_t most)
 {
-    struct vd_dma_mapping **mappings = calloc(most + 1, sizeof(*mappings));
+    struct vd_dma_mapping **mappings = calloc(most + 1, sizeof(struct vd_dma_mapping *));
     struct vd_dma_segment segments[16];
     struct vd_dma_usage before, usage;
     void *memory = aligned_alloc(size, size);

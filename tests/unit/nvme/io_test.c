@@ -357,6 +357,38 @@ static void write_with_the_cache_off_is_synced(void **state)
     image_drop(&image);
 }
 
+/* 1 MiB at `offset` of the arena through a list of its own. */
+static struct nvme_command big(struct rig *rig, uint8_t opcode, unsigned index)
+{
+    uint64_t list = RIG_DATA + index * 4096u, data = RIG_DATA + ((index + 1) << 20);
+
+    for (unsigned i = 1; i < 256; i++)
+        vd_store64((uint8_t *)rig_at(rig, list) + (i - 1) * 8, rig_bus(data + i * 4096u));
+    return rig_command(opcode, 1, rig_bus(data), rig_bus(list), index * 2048u, 0, 2047);
+}
+
+static void big_reads_in_flight_together_keep_their_data(void **state)
+{
+    struct rig rig;
+
+    rig_start_io(&rig, "", 1, 16);
+    rig.fail_site = "nvme_try_read";
+    rig_nvme(&rig)->disk.memory = false; /* so every read is a worker's */
+    for (unsigned i = 0; i < 4; i++) {
+        fill(&rig, RIG_DATA + ((i + 1) << 20), (int)(0x31 + i), 1 << 20);
+        assert_int_equal(rig_do(&rig, 1, big(&rig, NVME_IO_WRITE, i)), NVME_OK);
+    }
+    fill(&rig, RIG_DATA + (1 << 20), 0, 4 << 20);
+    for (unsigned i = 0; i < 4; i++)
+        rig_submit(&rig, 1, big(&rig, NVME_IO_READ, i));
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(rig_complete(&rig, 1).status, NVME_OK);
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(all(&rig, RIG_DATA + ((i + 1) << 20), (uint8_t)(0x31 + i), 1 << 20));
+    assert_int_equal(rig.port.pins, 0);
+    rig_stop(&rig);
+}
+
 static void missing_bounce_memory_fails_the_command_only(void **state)
 {
     struct rig rig;
@@ -390,6 +422,7 @@ int main(void)
         cmocka_unit_test(file_that_was_cut_is_a_read_error),
         cmocka_unit_test(write_beyond_what_the_host_allows_is_a_write_fault),
         cmocka_unit_test(write_with_the_cache_off_is_synced),
+        cmocka_unit_test(big_reads_in_flight_together_keep_their_data),
         cmocka_unit_test(missing_bounce_memory_fails_the_command_only),
     };
 

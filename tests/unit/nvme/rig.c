@@ -58,14 +58,13 @@ int sim_port_dma_iov(struct sim_port *port, uint64_t address, uint64_t size, enu
                      struct iovec *iov, unsigned *count, unsigned max)
 {
     uint64_t offset;
-    struct iovec *last = *count ? &iov[*count - 1] : NULL;
 
     if (!resolve(port, address, size, &offset))
         return -EFAULT;
     if (is_remote(port, offset, size))
         return -EREMOTE;
-    if (last && (uint8_t *)last->iov_base + last->iov_len == port->arena + offset) {
-        last->iov_len += size;
+    if (*count && (uint8_t *)iov[*count - 1].iov_base + iov[*count - 1].iov_len == port->arena + offset) {
+        iov[*count - 1].iov_len += size;
     } else {
         if (*count == max)
             return -ENOBUFS;

@@ -15,6 +15,7 @@
 
 #include "peer.h"
 #include "proto/vfio_user.h"
+#include "server/session.h"
 #include "sim/edu.h"
 
 enum { TRIES = 1000000, RAM = 0x400000 };
@@ -491,6 +492,22 @@ static void small_regions_are_not_looked_at(void **state)
     assert_int_equal(f->peer.dma_reads, 0);
 }
 
+/* A VMM that waits for our reply holds locks it would need to answer: no question then, but an error at once. */
+static void nothing_is_asked_while_a_command_is_handled(void **state)
+{
+    struct fixture *f = *state;
+    struct vd_session s = {
+        .env = NULL, .state = VD_SESSION_READY, .in_handler = true, .main.fd = -1, .twin.fd = -1};
+    uint8_t byte = 0;
+
+    (void)f;
+    vd_capabilities_init(&s.client);
+    assert_int_equal(vd_remote_access.read(&s, BASE, &byte, 1), -EIO);
+    assert_int_equal(vd_remote_access.write(&s, BASE, &byte, 1), -EIO);
+    assert_int_equal(s.next_id, 0);
+    assert_int_equal(s.end, VD_END_NONE); /* and the session lives on */
+}
+
 /* A client that truncates its file while the device uses it costs itself the session, not the server its life. */
 static void truncated_memory_ends_the_session(void **state)
 {
@@ -542,6 +559,7 @@ int main(void)
         TEST(a_client_that_refuses_to_be_read_is_served_with_a_warning),
         TEST(a_client_that_never_answers_is_served_and_its_late_answer_dropped),
         TEST(small_regions_are_not_looked_at),
+        TEST(nothing_is_asked_while_a_command_is_handled),
         TEST(truncated_memory_ends_the_session),
     };
 
