@@ -49,8 +49,8 @@ VD_EXPORT int vd_irq_info(const struct vd_device *device, unsigned index, struct
 /**
  * Routes vectors [start, start + count) to descriptors: each interrupt writes a 64-bit 1, in host byte order, to the
  * vector's descriptor, which must be an eventfd or the write end of a non-blocking pipe. -1 unroutes that vector. On
- * success the device owns the descriptors; on failure the caller still does. The first routed vector of MSI or MSI-X
- * switches the device to that kind; INTX, MSI and MSI-X exclude each other.
+ * success the device owns the descriptors; on failure the caller still does. Any call for INTX, MSI or MSI-X, also one
+ * with -1 only, switches the device to that kind until vd_irq_disable(); the three exclude each other.
  * @return 0; -EINVAL bad index or range; -EBUSY another kind is in use; -ENODEV; -EIO
  */
 VD_EXPORT int vd_irq_route(struct vd_device *device, unsigned index, uint32_t start, uint32_t count,

@@ -107,8 +107,8 @@ static int check_entry(const struct vd_device *device, const struct vd_dma_map *
 {
     const struct vd_dma_info *info = &device->info.dma;
 
-    if (entry->size == 0 || !(entry->access & (VD_ACCESS_READ | VD_ACCESS_WRITE)) ||
-        !entry->host == !entry->remote)
+    if (entry->size == 0 || !entry->access ||
+        (entry->access & ~(uint32_t)(VD_ACCESS_READ | VD_ACCESS_WRITE)) || !entry->host == !entry->remote)
         return -EINVAL;
     if (entry->remote && !info->indirect)
         return -ENOTSUP;

@@ -90,8 +90,14 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 int vd_server_guard_memory(void)
 {
     struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+    struct sigaction present;
 
     page_size = (size_t)sysconf(_SC_PAGESIZE);
     sigemptyset(&action.sa_mask);
-    return sigaction(SIGBUS, &action, &previous) < 0 ? -errno : 0;
+    if (sigaction(SIGBUS, NULL, &present) < 0)
+        return -errno;
+    if ((present.sa_flags & SA_SIGINFO) && present.sa_sigaction == on_sigbus)
+        return 0; /* installed already: it must not become its own predecessor */
+    previous = present;
+    return sigaction(SIGBUS, &action, NULL) < 0 ? -errno : 0;
 }

@@ -60,6 +60,8 @@ static void what_is_malformed_never_reaches_the_host(void **state)
     map = page_at(0x10000);
     map.access = 0;
     check_refused(f, map, -EINVAL);
+    map.access = VD_ACCESS_READ | 8; /* no such right */
+    check_refused(f, map, -EINVAL);
     map = page_at(0x10800);
     check_refused(f, map, -EINVAL);
     map = page_at(UINT64_MAX & ~0xfffull);

@@ -99,6 +99,13 @@ static void a_bus_error_elsewhere_goes_to_the_handler_before(void **state)
     close(fd);
 }
 
+static void installing_twice_keeps_the_handler_before(void **state)
+{
+    arm();
+    assert_int_equal(vd_server_guard_memory(), 0);
+    a_bus_error_elsewhere_goes_to_the_handler_before(state);
+}
+
 static void removed_memory_is_no_longer_guarded(void **state)
 {
     _Atomic bool poisoned = false;
@@ -151,6 +158,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_truncated_file_poisons_the_table_instead_of_killing, fixture_setup,
                                         fixture_teardown),
         cmocka_unit_test(a_bus_error_elsewhere_goes_to_the_handler_before),
+        cmocka_unit_test(installing_twice_keeps_the_handler_before),
         cmocka_unit_test(removed_memory_is_no_longer_guarded),
         cmocka_unit_test(slots_are_bounded_and_reused),
     };
