@@ -45,6 +45,7 @@ int signals_init(void)
     for (size_t i = 0; i < NR_CAUGHT; i++)
         sigaction(caught[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an I/O error of the guest's disk, not our end */
     return CLI_OK;
 }
 
@@ -83,6 +84,7 @@ void signals_reset(void)
     for (size_t i = 0; i < NR_CAUGHT; i++)
         signal(caught[i], SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

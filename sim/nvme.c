@@ -144,8 +144,11 @@ static void collect(struct nvme *nvme)
     while (*end)
         end = &(*end)->next;
     *end = taken;
-    for (; taken; taken = taken->next)
+    for (; taken; taken = taken->next) {
         nvme_prp_unpin(nvme, taken);
+        if (nvme->lent == taken)
+            nvme->lent = NULL;
+    }
 }
 
 static bool reap(struct nvme *nvme)

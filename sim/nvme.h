@@ -211,9 +211,10 @@ struct nvme {
     struct nvme_request shutdown;
     bool shutdown_busy;
     void *spans_memory, *iov_memory;
-    uint8_t *page;        /* 4 KiB for admin data */
-    uint8_t *bounce;      /* max_transfer bytes, made when first needed */
-    unsigned slow_writes; /* writes still to be sent to workers because one took long */
+    uint8_t *page;             /* 4 KiB for admin data */
+    uint8_t *bounce;           /* max_transfer bytes, made when first needed */
+    struct nvme_request *lent; /* a long copy that a worker does meanwhile; not looked into */
+    unsigned slow_writes;      /* writes still to be sent to workers because one took long */
 
     struct nvme_counters counters;
     struct nvme_error_entry errors[NVME_ERRORS]; /* newest at (counters.errors - 1) % NVME_ERRORS */

@@ -14,8 +14,9 @@
 #include "base/range.h"
 
 enum {
-    SLOW_NS = 20000000, /* an inline write that took longer met a throttled disk: */
-    SLOW_WRITES = 16,   /* leave this many to the workers, then try again */
+    SLOW_NS = 20000000,     /* an inline write that took longer met a throttled disk: */
+    SLOW_WRITES = 16,       /* leave this many to the workers, then try again */
+    LEND_BYTES = 256 << 10, /* shorter than this, handing over costs more than it gains */
     CDW12_FUA = 1 << 30,
     CDW12_DEALLOCATE = 1 << 25,
     DSM_DEALLOCATE = 1 << 2,
@@ -126,10 +127,26 @@ static uint16_t bounce(struct nvme *nvme, struct nvme_request *request)
     return PENDING;
 }
 
+/*
+ * A long copy goes to a worker when another command waits behind it, so that two processors copy; one at a time, because
+ * the thread here takes the next one itself.
+ */
+static bool lend(struct nvme *nvme, struct nvme_request *request)
+{
+    if (request->length < LEND_BYTES || nvme->lent || request->sq->head == request->sq->tail)
+        return false;
+    nvme->lent = request;
+    nvme_pool_submit(&nvme->pool, request);
+    return true;
+}
+
 static void transfer_read(struct nvme *nvme, struct nvme_request *request)
 {
-    int error =
-        nvme_disk_try_read(&nvme->disk, request->iov, request->nr_iov, request->offset, request->length);
+    int error;
+
+    if (lend(nvme, request))
+        return;
+    error = nvme_disk_try_read(&nvme->disk, request->iov, request->nr_iov, request->offset, request->length);
 
     if (error == -EAGAIN) {
         nvme_pool_submit(&nvme->pool, request);
@@ -144,6 +161,8 @@ static void transfer_write(struct nvme *nvme, struct nvme_request *request)
 {
     uint64_t before;
 
+    if (lend(nvme, request))
+        return;
     if (!nvme->disk.inline_writes || nvme->slow_writes) {
         nvme->slow_writes -= nvme->slow_writes > 0;
         nvme_pool_submit(&nvme->pool, request);

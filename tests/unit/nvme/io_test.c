@@ -48,6 +48,42 @@ static void what_is_written_is_read_back(void **state)
     rig_stop(&rig);
 }
 
+/* Three commands of 512 KiB at once; what a worker copies and what the controller's thread copies arrive alike. */
+static void submit_long(struct rig *rig, uint8_t opcode, uint64_t data)
+{
+    enum { LIST = 0x190000, PAGES = 128 };
+
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t list = LIST + i * 4096, at = data + i * PAGES * 4096;
+
+        for (unsigned page = 1; page < PAGES; page++)
+            vd_store64((uint8_t *)rig_at(rig, list) + 8 * (page - 1), rig_bus(at + page * 4096));
+        rig_submit(rig, 1,
+                   rig_command(opcode, 1, rig_bus(at), rig_bus(list), i * PAGES * 8, 0, PAGES * 8 - 1));
+    }
+}
+
+static void a_long_copy_is_lent_while_others_wait(void **state)
+{
+    static const uint8_t opcodes[] = {NVME_IO_WRITE, NVME_IO_READ};
+    enum { SIZE = 3 * 512 * 1024, BACK = DATA + SIZE };
+    struct rig rig;
+
+    rig_start_io(&rig, "", 1, 16);
+    for (unsigned i = 0; i < SIZE; i++)
+        ((uint8_t *)rig_at(&rig, DATA))[i] = (uint8_t)(i >> 12 ^ i);
+    for (unsigned n = 0; n < 2; n++) {
+        submit_long(&rig, opcodes[n], n ? BACK : DATA);
+        assert_true(sim_nvme_ops.dispatch(rig.endpoint, false));
+        assert_non_null(rig_nvme(&rig)->lent);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(rig_complete(&rig, 1).status, NVME_OK);
+        assert_null(rig_nvme(&rig)->lent);
+    }
+    assert_memory_equal(rig_at(&rig, BACK), rig_at(&rig, DATA), SIZE);
+    rig_stop(&rig);
+}
+
 static void the_last_block_is_the_last(void **state)
 {
     struct rig rig;
@@ -407,6 +443,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read_back),
+        cmocka_unit_test(a_long_copy_is_lent_while_others_wait),
         cmocka_unit_test(the_last_block_is_the_last),
         cmocka_unit_test(wrong_namespaces_opcodes_and_flags_fail),
         cmocka_unit_test(flush_takes_the_namespace_or_all),
