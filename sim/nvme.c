@@ -101,7 +101,7 @@ struct nvme_request *nvme_request_get(struct nvme *nvme)
     nvme->free = request->next;
     nvme->nr_free--;
     request->epoch = nvme->epoch;
-    request->fua = request->deallocate = false;
+    request->fua = request->deallocate = request->withdrawn = false;
     request->result = 0;
     return request;
 }
@@ -111,6 +111,15 @@ void nvme_request_put(struct nvme *nvme, struct nvme_request *request)
     request->next = nvme->free;
     nvme->free = request;
     nvme->nr_free++;
+}
+
+uint16_t nvme_sync_status(struct nvme *nvme, const struct nvme_request *request)
+{
+    bool failed = request->result || nvme->sync_unheard;
+
+    if (nvme->state == NVME_RUNNING)
+        nvme->sync_unheard = false;
+    return failed ? NVME_SC_WRITE_FAULT | NVME_SC_DNR : NVME_OK;
 }
 
 void nvme_request_complete(struct nvme *nvme, struct nvme_request *request, uint16_t status, uint32_t result)
@@ -124,6 +133,8 @@ void nvme_request_complete(struct nvme *nvme, struct nvme_request *request, uint
         status |= NVME_SC_MORE;
         nvme_log_error(nvme, request, status);
     }
+    if (!current && request->op == NVME_OP_SYNC && request->result)
+        nvme->sync_unheard = true;
     nvme_request_put(nvme, request);
     if (!current)
         return;
@@ -163,9 +174,11 @@ static bool reap(struct nvme *nvme)
         if (request == &nvme->shutdown)
             nvme_shutdown_end(nvme, request->epoch == nvme->epoch);
         else if (request->epoch != nvme->epoch)
-            nvme_request_put(nvme, request);
+            nvme_request_complete(nvme, request, NVME_SC_ABORTED, 0); /* which nobody will see */
+        else if (request->withdrawn)
+            nvme_io_retry(nvme, request);
         else if (request->sq->id == 0)
-            nvme_request_complete(nvme, request, request->result ? NVME_SC_WRITE_FAULT : NVME_OK, 0);
+            nvme_request_complete(nvme, request, nvme_sync_status(nvme, request), 0);
         else
             nvme_io_continue(nvme, request);
     }
@@ -241,8 +254,13 @@ static bool has_work(struct nvme *nvme)
     if (nvme->finished || atomic_load(&nvme->pool.done) || nvme_lifecycle_due(nvme))
         return true;
     for (unsigned id = 0; id < nvme->nr_sqs && nvme_accepts(nvme); id++) {
-        if (nvme_sq_ready(nvme, &nvme->sqs[id]) && has_context(nvme, &nvme->sqs[id]))
+        struct nvme_sq *sq = &nvme->sqs[id];
+        bool starved = sq->starved;
+
+        if (nvme_sq_ready(nvme, sq) && has_context(nvme, sq))
             return true;
+        if (sq->starved && !starved)
+            return true; /* its completion queue's event index is not published yet: once more */
     }
     return false;
 }
@@ -268,6 +286,8 @@ static bool nvme_dispatch(void *endpoint, bool will_block)
     nvme->busy = true;
     if (atomic_load_explicit(&nvme->pool.armed, memory_order_relaxed))
         atomic_store(&nvme->pool.armed, false);
+    if (nvme->asked & NVME_ASK_STOP)
+        nvme_pool_withdraw(&nvme->pool);
     did = reap(nvme);
     did |= nvme_lifecycle_step(nvme);
     if (nvme_accepts(nvme)) {
@@ -285,6 +305,7 @@ static void nvme_quiesce(void *endpoint)
 {
     struct nvme *nvme = endpoint;
 
+    nvme_pool_withdraw(&nvme->pool); /* so that it takes a few transfers, not all that are queued */
     nvme_pool_settle(&nvme->pool);
     collect(nvme);
 }

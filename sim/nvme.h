@@ -85,9 +85,10 @@ struct nvme_request {
     uint64_t epoch;
     struct nvme_command command; /* copied once from guest memory */
     enum nvme_op op;
-    bool fua;                /* sync before completing */
+    bool fua;                /* sync before completing, also with the write cache on */
     bool deallocate;         /* NVME_OP_ZERO: may give blocks back */
     bool pinned;             /* spans[] are pinned */
+    bool withdrawn;          /* back from the workers unbegun: dropped, or tried again */
     uint64_t offset, length; /* bytes of the disk */
     int result;              /* 0 or a negative errno */
     unsigned nr_spans, nr_iov, nr_ranges;
@@ -183,8 +184,7 @@ struct nvme {
     struct nvme_registers regs;
     enum nvme_state state;
     unsigned asked;
-    bool busy;   /* dispatch() is running: a nested one does nothing */
-    bool asleep; /* dispatch(will_block) found nothing and event indexes are published */
+    bool busy; /* dispatch() is running: a nested one does nothing */
     uint64_t epoch;
     unsigned page_shift;
     unsigned pairs; /* I/O queue pairs granted */
@@ -210,12 +210,14 @@ struct nvme {
     struct nvme_request *finished; /* back from workers, unpinned, not completed yet */
     struct nvme_request shutdown;
     bool shutdown_busy;
+    bool sync_unheard; /* a sync failed and nobody was told: the next one has to fail */
     void *spans_memory, *iov_memory;
     uint8_t *page;             /* 4 KiB for admin data */
     uint8_t *bounce;           /* max_transfer bytes, made when first needed */
     struct nvme_request *lent; /* a long copy that a worker does meanwhile; not looked into */
     unsigned slow_writes;      /* writes still to be sent to workers because one took long */
 
+    uint64_t complained_ns; /* time of the last line in the log that a guest can provoke */
     struct nvme_counters counters;
     struct nvme_error_entry errors[NVME_ERRORS]; /* newest at (counters.errors - 1) % NVME_ERRORS */
 };
@@ -247,6 +249,8 @@ void nvme_pool_run(const struct nvme_disk *disk, struct nvme_request *request);
 void nvme_pool_submit(struct nvme_pool *pool, struct nvme_request *request);
 /* What was finished since the last call, oldest first; NULL for nothing. */
 struct nvme_request *nvme_pool_take(struct nvme_pool *pool);
+/* Gives back, marked, what no worker has begun; but syncs, since the one of a shutdown has to go on. */
+void nvme_pool_withdraw(struct nvme_pool *pool);
 /* Waits until nothing changes data or uses guest memory; syncs may go on. */
 void nvme_pool_settle(struct nvme_pool *pool);
 
@@ -308,6 +312,11 @@ void nvme_shutdown_end(struct nvme *nvme, bool current);
 void nvme_fatal(struct nvme *nvme, const char *why);
 struct nvme_request *nvme_request_get(struct nvme *nvme);
 void nvme_request_put(struct nvme *nvme, struct nvme_request *request);
+/*
+ * The status of a sync that ended. The host reports a page that it could not write once, to whichever sync comes first:
+ * so a failed one must not be retried, and one whose completion was dropped fails the next.
+ */
+uint16_t nvme_sync_status(struct nvme *nvme, const struct nvme_request *request);
 /* Ends a request: posts unless it is of an older epoch, and frees. May re-enter. */
 void nvme_request_complete(struct nvme *nvme, struct nvme_request *request, uint16_t status, uint32_t result);
 
@@ -342,5 +351,7 @@ enum { NVME_TEMPERATURE = 303 }; /* kelvins, always */
 void nvme_io_execute(struct nvme *nvme, struct nvme_request *request);
 /* A worker finished it; the next step. */
 void nvme_io_continue(struct nvme *nvme, struct nvme_request *request);
+/* It was withdrawn from the workers: once more, from pinning on. */
+void nvme_io_retry(struct nvme *nvme, struct nvme_request *request);
 
 #endif

@@ -3,8 +3,8 @@
  * The image behind a simulated NVMe controller: a file, a block device or anonymous memory. Everything of it that
  * depends on the host system is here.
  *
- * An image is locked as a whole with an open-file-description lock, exclusive unless read-only, so that two controllers
- * cannot corrupt it; the lock goes with the descriptor, whatever happens to the process.
+ * An image is locked as a whole, exclusive unless read-only, so that two controllers cannot corrupt it; the lock goes
+ * with the descriptor, whatever happens to the process.
  *
  * Threads: a disk is constant between open and close; transfers may be made from any thread.
  */
@@ -13,19 +13,138 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/falloc.h>
-#include <linux/fs.h>
-#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
+
+#ifdef __linux__
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#else
+#include <sys/file.h>
+#endif
+#ifdef __APPLE__
+#include <sys/disk.h>
+#endif
 
 #include "base/range.h"
 #include "sim/os.h"
 
 enum { MIN_SIZE = 4096, DEFAULT_SIZE = 64 << 20, ZERO_CHUNK = 64 << 10, SHOWN = 300 };
+enum punch { PUNCH_ZERO, PUNCH_DEALLOCATE };
+
+/* What hosts do differently. All answer 0 or a negative errno. */
+
+#ifdef __linux__
+static int host_lock(int fd, bool shared)
+{
+    struct flock lock = {.l_type = shared ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
+
+    return fcntl(fd, F_OFD_SETLK, &lock) ? -errno : 0;
+}
+
+static int host_device_size(int fd, uint64_t *size)
+{
+    return ioctl(fd, BLKGETSIZE64, size) ? -errno : 0;
+}
+
+static bool host_is_memory(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+static int host_sync(int fd)
+{
+    return fdatasync(fd) ? -errno : 0;
+}
+
+/* The number of bytes read; -EAGAIN where it would have to wait. */
+static ssize_t host_try_read(int fd, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    ssize_t n = preadv2(fd, iov, (int)count, (off_t)offset, RWF_NOWAIT);
+
+    return n < 0 ? -errno : n;
+}
+
+static int host_punch(int fd, enum punch how, uint64_t offset, uint64_t length)
+{
+    int mode = how == PUNCH_ZERO ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE;
+
+    return fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) ? -errno : 0;
+}
+#else
+static int host_lock(int fd, bool shared)
+{
+    return flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) ? -errno : 0;
+}
+
+static int host_device_size(int fd, uint64_t *size)
+{
+#ifdef __APPLE__
+    uint32_t block;
+    uint64_t count;
+
+    if (ioctl(fd, DKIOCGETBLOCKSIZE, &block) || ioctl(fd, DKIOCGETBLOCKCOUNT, &count))
+        return -errno;
+    *size = count * block;
+    return 0;
+#else
+    (void)fd;
+    (void)size;
+    return -EOPNOTSUPP;
+#endif
+}
+
+static bool host_is_memory(int fd)
+{
+    (void)fd;
+    return false;
+}
+
+/* On macOS fsync() stops at the drive's own cache. */
+static int host_sync(int fd)
+{
+#ifdef F_FULLFSYNC
+    if (fcntl(fd, F_FULLFSYNC) == 0)
+        return 0;
+    if (errno != ENOTSUP && errno != ENOTTY && errno != EINVAL)
+        return -errno;
+#endif
+    return fsync(fd) ? -errno : 0;
+}
+
+static ssize_t host_try_read(int fd, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    (void)fd;
+    (void)iov;
+    (void)count;
+    (void)offset;
+    return -EOPNOTSUPP;
+}
+
+/* F_PUNCHHOLE answers EINVAL for what is not made of whole blocks of the file system. */
+static int host_punch(int fd, enum punch how, uint64_t offset, uint64_t length)
+{
+#ifdef F_PUNCHHOLE
+    struct fpunchhole hole = {.fp_offset = (off_t)offset, .fp_length = (off_t)length};
+
+    if (how == PUNCH_DEALLOCATE)
+        return fcntl(fd, F_PUNCHHOLE, &hole) ? -errno : 0;
+#endif
+    (void)fd;
+    (void)how;
+    (void)offset;
+    (void)length;
+    return -EOPNOTSUPP;
+}
+#endif
+
+/* The image. */
 
 static int refuse_open(const char *address, const struct nvme_options *options, int error,
                        struct vd_failure *failure)
@@ -65,11 +184,11 @@ static int refuse_open(const char *address, const struct nvme_options *options, 
 static int lock_image(const struct nvme_disk *disk, const char *address, const struct nvme_options *options,
                       struct vd_failure *failure)
 {
-    struct flock lock = {.l_type = disk->readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
+    int error = host_lock(disk->fd, disk->readonly);
 
-    if (fcntl(disk->fd, F_OFD_SETLK, &lock) == 0)
+    if (error == 0)
         return 0;
-    if (errno == EAGAIN || errno == EACCES)
+    if (error == -EWOULDBLOCK || error == -EACCES)
         return vd_fail(failure, -EBUSY,
                        "%s: image=%.*s is in use by another controller or program; stop that one, or give "
                        "each a disk of "
@@ -91,7 +210,7 @@ static int measure_image(struct nvme_disk *disk, const char *address, const char
                        image);
     if (S_ISREG(st.st_mode))
         disk->size = (uint64_t)st.st_size;
-    else if (!S_ISBLK(st.st_mode) || ioctl(disk->fd, BLKGETSIZE64, &disk->size))
+    else if (!S_ISBLK(st.st_mode) || host_device_size(disk->fd, &disk->size))
         return vd_fail_usage(failure,
                              "%s: image=%.*s is neither a file nor a block device; name one of these",
                              address, SHOWN, image);
@@ -148,12 +267,12 @@ static void probe(struct nvme_disk *disk)
 {
     char byte;
     struct iovec iov = {&byte, 1};
-    struct statfs fs;
     struct rlimit limit;
-    bool ram = disk->memory || (fstatfs(disk->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC);
+    ssize_t n;
 
-    disk->try_reads = !ram && (preadv2(disk->fd, &iov, 1, 0, RWF_NOWAIT) >= 0 || errno == EAGAIN);
-    disk->memory = ram;
+    disk->memory = disk->memory || host_is_memory(disk->fd);
+    n = disk->memory ? -EOPNOTSUPP : host_try_read(disk->fd, &iov, 1, 0);
+    disk->try_reads = n >= 0 || n == -EAGAIN;
     /* Beyond a file size limit the kernel sends SIGXFSZ to the writing thread: workers block it, we may not. */
     disk->inline_writes = getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
                           (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= disk->size);
@@ -260,7 +379,7 @@ int nvme_disk_try_read(const struct nvme_disk *disk, struct iovec *iov, unsigned
         return nvme_disk_read(disk, iov, count, offset);
     if (!disk->try_reads || vd_env_fault(disk->env, "nvme_try_read"))
         return -EAGAIN;
-    n = preadv2(disk->fd, iov, (int)count, (off_t)offset, RWF_NOWAIT);
+    n = host_try_read(disk->fd, iov, count, offset);
     /* A part, or an error: the worker's ordinary read finds out. */
     return n >= 0 && (uint64_t)n == length ? 0 : -EAGAIN;
 }
@@ -271,17 +390,18 @@ int nvme_disk_sync(const struct nvme_disk *disk)
         return -EIO;
     if (disk->readonly)
         return 0;
-    return fdatasync(disk->fd) ? -errno : 0;
+    return host_sync(disk->fd);
 }
 
-static int punch(const struct nvme_disk *disk, int mode, uint64_t offset, uint64_t length)
+/* -EOPNOTSUPP also where the host cannot do it for this range. */
+static int punch(const struct nvme_disk *disk, enum punch how, uint64_t offset, uint64_t length)
 {
     int error;
 
     do
-        error = fallocate(disk->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) ? -errno : 0;
+        error = host_punch(disk->fd, how, offset, length);
     while (error == -EINTR);
-    return error;
+    return error == -EINVAL || error == -ENOTSUP || error == -ENOSYS ? -EOPNOTSUPP : error;
 }
 
 static int write_zeroes(const struct nvme_disk *disk, uint64_t offset, uint64_t length)
@@ -307,18 +427,17 @@ int nvme_disk_zero(const struct nvme_disk *disk, uint64_t offset, uint64_t lengt
     if (vd_env_fault(disk->env, "nvme_zero"))
         return -ENOSPC;
     if (!deallocate)
-        error = punch(disk, FALLOC_FL_ZERO_RANGE, offset, length);
-    if (error == -EOPNOTSUPP || error == -EINVAL)
-        error = punch(disk, FALLOC_FL_PUNCH_HOLE, offset, length);
-    if (error == -EOPNOTSUPP || error == -EINVAL)
+        error = punch(disk, PUNCH_ZERO, offset, length);
+    if (error == -EOPNOTSUPP)
+        error = punch(disk, PUNCH_DEALLOCATE, offset, length);
+    if (error == -EOPNOTSUPP)
         error = write_zeroes(disk, offset, length);
     return error;
 }
 
 int nvme_disk_trim(const struct nvme_disk *disk, uint64_t offset, uint64_t length)
 {
-    int error = punch(disk, FALLOC_FL_PUNCH_HOLE, offset, length);
+    int error = punch(disk, PUNCH_DEALLOCATE, offset, length);
 
-    /* Deallocation is a hint (6.7.1): not being able to is no error. */
-    return error == -EOPNOTSUPP || error == -EINVAL ? 0 : error;
+    return error == -EOPNOTSUPP ? 0 : error; /* a hint (6.7.1): not being able to is no error */
 }

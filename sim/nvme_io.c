@@ -5,7 +5,7 @@
  * stall is submitted.
  *
  * Invariant: the data of a command is on the disk before its completion when it has FUA set, or when the volatile write
- * cache is off. Lock: none, the owner's thread.
+ * cache is off by then. Lock: none, the owner's thread.
  */
 #include "sim/nvme.h"
 
@@ -31,9 +31,11 @@ struct io_command {
 
 enum { PENDING = 0xffff };
 
-static uint16_t failure_status(enum nvme_op op)
+static uint16_t transfer_status(const struct nvme_request *request)
 {
-    return op == NVME_OP_READ ? NVME_SC_READ_ERROR : NVME_SC_WRITE_FAULT;
+    if (!request->result)
+        return NVME_OK;
+    return request->op == NVME_OP_READ ? NVME_SC_READ_ERROR : NVME_SC_WRITE_FAULT;
 }
 
 static void count_success(struct nvme *nvme, const struct nvme_request *request)
@@ -49,10 +51,17 @@ static void count_success(struct nvme *nvme, const struct nvme_request *request)
     }
 }
 
-/* Starts what touches no guest memory: at once when it cannot wait for a device. */
+/* Giving much memory back takes long as well. */
+static bool is_quick(const struct nvme *nvme, const struct nvme_request *request)
+{
+    return nvme->disk.memory && (request->op == NVME_OP_SYNC ||
+                                 (request->op == NVME_OP_ZERO && request->length <= nvme->max_transfer));
+}
+
+/* Starts what touches no guest memory: at once when it cannot take long. */
 static uint16_t start(struct nvme *nvme, struct nvme_request *request)
 {
-    if (!nvme->disk.memory) {
+    if (!is_quick(nvme, request)) {
         nvme_pool_submit(&nvme->pool, request);
         return PENDING;
     }
@@ -61,14 +70,25 @@ static uint16_t start(struct nvme *nvme, struct nvme_request *request)
     return PENDING;
 }
 
+/* The cache may have been switched off while the command was at work. */
+static bool must_sync(const struct nvme *nvme, const struct nvme_request *request)
+{
+    if (request->op == NVME_OP_SYNC)
+        return false;
+    return request->fua || (request->op != NVME_OP_READ && !nvme->features.write_cache);
+}
+
 void nvme_io_continue(struct nvme *nvme, struct nvme_request *request)
 {
-    if (request->result) {
+    uint16_t status =
+        request->op == NVME_OP_SYNC ? nvme_sync_status(nvme, request) : transfer_status(request);
+
+    if (status) {
         nvme->counters.media_errors++;
-        nvme_request_complete(nvme, request, failure_status(request->op), 0);
+        nvme_request_complete(nvme, request, status, 0);
         return;
     }
-    if (request->fua && request->op != NVME_OP_SYNC) {
+    if (must_sync(nvme, request)) {
         request->op = NVME_OP_SYNC;
         start(nvme, request);
         return;
@@ -77,9 +97,9 @@ void nvme_io_continue(struct nvme *nvme, struct nvme_request *request)
     nvme_request_complete(nvme, request, NVME_OK, 0);
 }
 
-static bool forces_unit_access(const struct nvme *nvme, const struct nvme_request *request)
+static bool forces_unit_access(const struct nvme_request *request)
 {
-    return !nvme->features.write_cache || (vd_get32(request->command.cdw12) & CDW12_FUA);
+    return vd_get32(request->command.cdw12) & CDW12_FUA;
 }
 
 /* LBA range and length in bytes, for commands with SLBA in CDW10/11 and NLB in CDW12. */
@@ -202,14 +222,34 @@ static uint16_t transfer(struct nvme *nvme, struct nvme_request *request, enum n
     return PENDING;
 }
 
+void nvme_io_retry(struct nvme *nvme, struct nvme_request *request)
+{
+    uint16_t status = PENDING;
+    int error = 0;
+
+    request->withdrawn = false;
+    if (request->op == NVME_OP_READ || request->op == NVME_OP_WRITE)
+        error = nvme_prp_pin(nvme, request, request->op == NVME_OP_READ ? SIM_WRITE : SIM_READ);
+    if (error == -EREMOTE)
+        status = bounce(nvme, request);
+    else if (error)
+        status = NVME_SC_TRANSFER | NVME_SC_DNR;
+    else
+        nvme_pool_submit(&nvme->pool, request);
+    if (status != PENDING)
+        nvme_request_complete(nvme, request, status, 0);
+}
+
+/* 6.9: with FUA the blocks are committed to the disk, too. */
 static uint16_t run_read(struct nvme *nvme, struct nvme_request *request)
 {
+    request->fua = forces_unit_access(request);
     return transfer(nvme, request, NVME_OP_READ);
 }
 
 static uint16_t run_write(struct nvme *nvme, struct nvme_request *request)
 {
-    request->fua = forces_unit_access(nvme, request);
+    request->fua = forces_unit_access(request);
     return transfer(nvme, request, NVME_OP_WRITE);
 }
 
@@ -228,7 +268,7 @@ static uint16_t run_write_zeroes(struct nvme *nvme, struct nvme_request *request
     if (status)
         return status;
     request->op = NVME_OP_ZERO;
-    request->fua = forces_unit_access(nvme, request);
+    request->fua = forces_unit_access(request);
     request->deallocate = vd_get32(request->command.cdw12) & CDW12_DEALLOCATE;
     return start(nvme, request);
 }
@@ -263,7 +303,6 @@ static uint16_t run_dsm(struct nvme *nvme, struct nvme_request *request)
     if (!(vd_get32(request->command.cdw11) & DSM_DEALLOCATE))
         return NVME_OK;
     request->op = NVME_OP_TRIM;
-    request->fua = !nvme->features.write_cache;
     return start(nvme, request);
 }
 

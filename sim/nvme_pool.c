@@ -53,13 +53,18 @@ void nvme_pool_run(const struct nvme_disk *disk, struct nvme_request *request)
     }
 }
 
-static void give_back(struct nvme_pool *pool, struct nvme_request *request, bool touches)
+static void push_done(struct nvme_pool *pool, struct nvme_request *request)
 {
     struct nvme_request *old = atomic_load(&pool->done);
 
     do
         request->next = old;
     while (!atomic_compare_exchange_weak(&pool->done, &old, request));
+}
+
+static void give_back(struct nvme_pool *pool, struct nvme_request *request, bool touches)
+{
+    push_done(pool, request);
     if (atomic_exchange(&pool->armed, false))
         sim_port_wake(pool->port);
     if (!touches)
@@ -161,6 +166,29 @@ void nvme_pool_submit(struct nvme_pool *pool, struct nvme_request *request)
     pool->last = &request->next;
     pool->touching += request->op != NVME_OP_SYNC;
     pthread_cond_signal(&pool->work);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void nvme_pool_withdraw(struct nvme_pool *pool)
+{
+    struct nvme_request *request, *next;
+
+    pthread_mutex_lock(&pool->lock);
+    request = pool->first;
+    pool->first = NULL;
+    pool->last = &pool->first;
+    for (; request; request = next) {
+        next = request->next;
+        if (request->op == NVME_OP_SYNC) {
+            request->next = NULL;
+            *pool->last = request;
+            pool->last = &request->next;
+            continue;
+        }
+        pool->touching--;
+        request->withdrawn = true;
+        push_done(pool, request);
+    }
     pthread_mutex_unlock(&pool->lock);
 }
 

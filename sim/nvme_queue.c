@@ -255,9 +255,9 @@ void nvme_dbbuf_adopt(struct nvme *nvme, unsigned id)
 
 void nvme_dbbuf_arm(struct nvme *nvme)
 {
-    if (!nvme->dbbuf.on || nvme->state != NVME_RUNNING)
-        return;
-    for (unsigned id = 0; id < nvme->nr_sqs; id++) {
+    if (!nvme->dbbuf.on || !nvme_accepts(nvme))
+        return; /* nothing is fetched now, and after a shutdown the memory may be gone */
+    for (unsigned id = 1; id < nvme->nr_sqs; id++) {
         struct nvme_sq *sq = &nvme->sqs[id];
 
         if (!sq->valid)
@@ -361,8 +361,7 @@ void nvme_irq_flush(struct nvme *nvme)
         return;
     }
     set_level(nvme, false);
-    if (kind == SIM_IRQ_NONE)
-        nvme->notify[0] = nvme->notify[1] = 0; /* nobody listens: the entries are there to be polled */
-    else if (nvme->notify[0] | nvme->notify[1])
+    /* With none enabled the news stay noted: a VMM has such moments when it changes the number of vectors. */
+    if (kind != SIM_IRQ_NONE && (nvme->notify[0] | nvme->notify[1]))
         flush_messages(nvme, kind);
 }

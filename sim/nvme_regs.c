@@ -10,6 +10,8 @@
 
 #include "base/range.h"
 
+enum { COMPLAINT_NS = 1000000000 };
+
 void nvme_cap_init(struct nvme *nvme)
 {
     nvme->cap = (NVME_MAX_ENTRIES - 1)          /* MQES, zero-based */
@@ -89,6 +91,7 @@ static void write32(struct nvme *nvme, uint64_t offset, uint32_t value)
     switch (offset) {
     case NVME_INTMS:
         nvme->regs.intms |= value;
+        nvme_irq_settle(nvme);
         break;
     case NVME_INTMC:
         nvme->regs.intms &= ~value;
@@ -127,11 +130,23 @@ void nvme_register_write(struct nvme *nvme, uint64_t offset, unsigned width, uin
         write32(nvme, offset + 4, (uint32_t)(value >> 32));
 }
 
+/* Guests can provoke these lines as often as they like. */
+static bool may_complain(struct nvme *nvme)
+{
+    uint64_t now = vd_env_now(nvme->env);
+
+    if (nvme->complained_ns && now - nvme->complained_ns < COMPLAINT_NS)
+        return false;
+    nvme->complained_ns = now;
+    return true;
+}
+
 void nvme_fatal(struct nvme *nvme, const char *why)
 {
     if (nvme->state == NVME_FAILED)
         return;
-    vd_warn(nvme->env, "nvme: fatal status: %s", why);
+    if (may_complain(nvme))
+        vd_warn(nvme->env, "nvme: fatal status: %s", why);
     nvme->state = NVME_FAILED;
     nvme->regs.csts |= NVME_CSTS_CFS;
 }
@@ -178,6 +193,8 @@ static void enable(struct nvme *nvme)
         nvme_fatal(nvme, why);
         return;
     }
+    nvme->epoch++; /* a shutdown that was asked for while disabled ends unseen */
+    nvme->regs.csts &= ~NVME_CSTS_SHST;
     nvme->page_shift = 12 + NVME_CC_MPS(nvme->regs.cc);
     setup_admin_queue(nvme);
     nvme->state = NVME_RUNNING;
@@ -196,12 +213,15 @@ static void start_shutdown(struct nvme *nvme)
 void nvme_shutdown_end(struct nvme *nvme, bool current)
 {
     nvme->shutdown_busy = false;
+    if (nvme->shutdown.result)
+        nvme->sync_unheard = true; /* CSTS has no way to tell */
     if (!current)
         return;
     if (nvme->shutdown.result) {
         nvme->counters.media_errors++;
-        vd_err(nvme->env, "nvme: the image could not be synced at shutdown (errno %d)",
-               -nvme->shutdown.result);
+        if (may_complain(nvme))
+            vd_err(nvme->env, "nvme: the image could not be synced at shutdown (errno %d)",
+                   -nvme->shutdown.result);
     }
     nvme->regs.csts = (nvme->regs.csts & ~NVME_CSTS_SHST) | NVME_CSTS_SHST_END;
 }

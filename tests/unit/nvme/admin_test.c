@@ -47,6 +47,7 @@ static void identify_controller_describes_what_was_asked_for(void **state)
     assert_int_equal(vd_get16(id->oacs), 1 << 8);
     assert_int_equal(vd_get16(id->oncs), 1 << 2 | 1 << 3);
     assert_int_equal(id->vwc & 1, 1);
+    assert_int_equal(id->cntrltype, 1);
     assert_memory_equal(id->subnqn, "nqn.2014-08.org.nvmexpress:uuid:", 32);
     rig_stop(&rig);
 }

@@ -151,8 +151,13 @@ static void image_make(struct image *image)
 static void load(struct rig *rig)
 {
     rig->fail_site = "nvme_try_read";
-    for (unsigned i = 0; i < 60; i++)
-        rig_submit(rig, 1, read_command(16));
+    for (unsigned i = 0; i < 60; i++) {
+        struct nvme_command command = read_command(16);
+
+        command.prp1 = vd_put64(rig_bus(DATA + i * 8192u));
+        command.prp2 = vd_put64(rig_bus(DATA + i * 8192u + 4096));
+        rig_submit(rig, 1, command);
+    }
     sim_nvme_ops.dispatch(rig->endpoint, false);
 }
 
@@ -239,6 +244,136 @@ static void disabled_in_the_middle_of_enabling_ends_disabled(void **state)
     rig_run(&rig);
     assert_int_equal(rig_read32(&rig, NVME_CSTS), 0);
     rig_stop(&rig);
+}
+
+static unsigned lines;
+
+static void count_line(void *opaque, enum vd_env_level level, const char *line)
+{
+    lines++;
+}
+
+static void fatal_states_do_not_flood_the_log(void **state)
+{
+    struct rig rig;
+
+    rig_init(&rig);
+    rig.env.log = count_line;
+    rig.env.level = VD_ENV_WARN;
+    assert_int_equal(rig_create(&rig, ""), 0);
+    lines = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        rig_write32(&rig, NVME_CC, NVME_CC_EN); /* without an admin queue */
+        rig_run(&rig);
+        assert_int_equal(rig_read32(&rig, NVME_CSTS), NVME_CSTS_CFS);
+        rig_write32(&rig, NVME_CC, 0);
+        rig_run(&rig);
+    }
+    assert_in_range(lines, 1, 20);
+    rig_stop(&rig);
+}
+
+/* The first reads hold on to their workers until nothing is queued, or for so long that it is clear nothing happens. */
+struct gate {
+    struct nvme_pool *pool;
+    atomic_uint reads;
+    atomic_bool loaded; /* all is queued that will be */
+};
+static struct gate gate;
+
+static bool hold_first_reads(void *opaque, const char *site)
+{
+    bool queued = true;
+
+    if (strcmp(site, "nvme_try_read") == 0)
+        return true;
+    if (strcmp(site, "nvme_read") != 0 || atomic_fetch_add(&gate.reads, 1) >= NVME_WORKERS)
+        return false;
+    for (unsigned i = 0; i < 3000 && queued; i++) {
+        usleep(1000);
+        pthread_mutex_lock(&gate.pool->lock);
+        queued = !atomic_load(&gate.loaded) || gate.pool->first;
+        pthread_mutex_unlock(&gate.pool->lock);
+    }
+    return false;
+}
+
+/* Queues 60 reads, of which every worker holds one. */
+static void load_held_workers(struct rig *rig)
+{
+    gate.pool = &rig_nvme(rig)->pool;
+    atomic_store(&gate.reads, 0);
+    atomic_store(&gate.loaded, false);
+    rig->env.fault = hold_first_reads;
+    load(rig);
+    sim_nvme_ops.dispatch(rig->endpoint, false);
+    while (atomic_load(&gate.reads) < NVME_WORKERS)
+        usleep(100);
+    atomic_store(&gate.loaded, true);
+}
+
+static void reset_and_disable_drop_what_no_worker_has_begun(void **state)
+{
+    struct rig rig;
+    struct image image = {0};
+
+    image_make(&image);
+    for (unsigned how = 0; how < 2; how++) {
+        rig_start_io(&rig, image.options, 1, 64);
+        load_held_workers(&rig);
+        if (how == 0) {
+            sim_nvme_ops.reset(rig.endpoint);
+        } else {
+            rig_write32(&rig, NVME_CC, 0);
+            rig_wait_csts(&rig, ~0u, 0);
+        }
+        assert_int_equal(gate.reads, NVME_WORKERS);
+        assert_int_equal(rig.port.pins, 0);
+        rig_run(&rig);
+        assert_int_equal(rig_nvme(&rig)->nr_free, NVME_REQUESTS);
+        rig_stop(&rig);
+    }
+    unlink(image.path);
+}
+
+static void quiesce_waits_only_for_what_workers_have_begun(void **state)
+{
+    struct rig rig;
+    struct image image = {0};
+
+    image_make(&image);
+    rig_start_io(&rig, image.options, 1, 64);
+    load_held_workers(&rig);
+    sim_nvme_ops.quiesce(rig.endpoint);
+    assert_int_equal(gate.reads, NVME_WORKERS);
+    assert_int_equal(rig.port.pins, 0);
+    for (unsigned i = 0; i < 60; i++)
+        assert_int_equal(rig_complete(&rig, 1).status, NVME_OK);
+    assert_int_equal(gate.reads, 60);
+    assert_int_equal(rig.port.pins, 0);
+    rig_stop(&rig);
+    unlink(image.path);
+}
+
+/* What a quiesce took back is tried again, when its memory may be gone. */
+static void memory_that_went_away_while_queued_is_a_transfer_error(void **state)
+{
+    struct rig rig;
+    struct image image = {0};
+    unsigned failed = 0;
+
+    image_make(&image);
+    rig_start_io(&rig, image.options, 1, 64);
+    load_held_workers(&rig);
+    sim_nvme_ops.quiesce(rig.endpoint);
+    rig.port.gone_from = DATA;
+    rig.port.gone_to = DATA + 60 * 8192;
+    for (unsigned i = 0; i < 60; i++)
+        failed += rig_complete(&rig, 1).status == DNR(NVME_SC_TRANSFER);
+    assert_int_equal(failed, 60 - NVME_WORKERS);
+    assert_int_equal(rig.port.pins, 0);
+    rig_stop(&rig);
+    unlink(image.path);
 }
 
 static void doorbells_of_a_disabled_controller_do_nothing(void **state)
@@ -345,6 +480,10 @@ int main(void)
         cmocka_unit_test(disable_under_load_ends_and_enables_again),
         cmocka_unit_test(destroy_under_load_waits),
         cmocka_unit_test(disabled_in_the_middle_of_enabling_ends_disabled),
+        cmocka_unit_test(fatal_states_do_not_flood_the_log),
+        cmocka_unit_test(reset_and_disable_drop_what_no_worker_has_begun),
+        cmocka_unit_test(quiesce_waits_only_for_what_workers_have_begun),
+        cmocka_unit_test(memory_that_went_away_while_queued_is_a_transfer_error),
         cmocka_unit_test(doorbells_of_a_disabled_controller_do_nothing),
         cmocka_unit_test(noise_is_survived),
         cmocka_unit_test(every_failing_step_of_creation_cleans_up),

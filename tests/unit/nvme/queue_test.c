@@ -198,6 +198,42 @@ static void intms_lowers_intx_and_reset_does(void **state)
     rig_stop(&rig);
 }
 
+static void intms_lowers_intx_before_it_is_answered(void **state)
+{
+    struct rig rig;
+
+    rig_start(&rig, "irq=intx");
+    rig.port.kind = SIM_IRQ_INTX;
+    rig.port.vectors = 1;
+    rig_submit(&rig, 0, rig_command(NVME_ADMIN_ABORT, 0, 0, 0, 0, 0, 0));
+    rig_run(&rig);
+    assert_true(rig.port.intx);
+    rig_write32(&rig, NVME_INTMS, 1);
+    assert_false(rig.port.intx);
+    rig_stop(&rig);
+}
+
+/* As while a VMM changes the number of vectors. */
+static void completion_while_no_interrupt_is_enabled_is_told_later(void **state)
+{
+    struct rig rig;
+    struct rig_completion completion;
+
+    rig_start_io(&rig, "", 2, 16);
+    rig.port.kind = SIM_IRQ_NONE;
+    assert_int_equal(rig_do(&rig, 1, flush()), NVME_OK);
+    rig_submit(&rig, 2, flush());
+    rig_run(&rig);
+    rig.port.kind = SIM_IRQ_MSIX;
+    rig.port.messages[2] = 0;
+    rig_run(&rig);
+    assert_int_equal(rig.port.messages[2], 1);
+    assert_true(rig_poll(&rig, 2, &completion));
+    rig_run(&rig);
+    assert_int_equal(rig.port.messages[2], 1);
+    rig_stop(&rig);
+}
+
 static void interrupt_options_choose_the_capabilities(void **state)
 {
     struct rig rig;
@@ -305,6 +341,56 @@ static void full_queue_is_told_when_the_shadowed_head_moves(void **state)
     rig_stop(&rig);
 }
 
+/* The guest submits while the controller arms, and finds an event index that is still the old one: no doorbell. */
+static void submit_unheard(void *opaque)
+{
+    struct rig *rig = opaque;
+    struct nvme_command command = flush();
+    unsigned tail = rig->queues[1].tail;
+
+    rig->port.hook = NULL;
+    rig->queues[1].tail = tail + 1;
+    command.cid = vd_put16(rig->queues[1].next_cid++);
+    memcpy((uint8_t *)rig_at(rig, RIG_SQ) + tail * sizeof(command), &command, sizeof(command));
+    vd_store32(rig_at(rig, RIG_SHADOW + 8), tail + 1);
+}
+
+static void late_submission_to_a_full_queue_is_told_when_the_head_moves(void **state)
+{
+    struct rig rig;
+    struct rig_completion completion;
+
+    rig_start(&rig, "");
+    assert_int_equal(rig_create_cq(&rig, 1, 4, 1, true), NVME_OK);
+    assert_int_equal(rig_create_sq(&rig, 1, 64, 1), NVME_OK);
+    shadow_on(&rig);
+    rig.queues[1].entries = 64;
+    for (unsigned i = 0; i < 4; i++) {
+        rig_submit(&rig, 1, flush());
+        rig_run(&rig);
+        rig.queues[1].entries = 4; /* of the completion ring */
+        if (i == 0)
+            assert_true(rig_poll(&rig, 1, &completion)); /* the head is beyond the event index 0 */
+        rig.queues[1].entries = 64;
+    }
+    rig.port.remote_from = RIG_EVENTS;
+    rig.port.remote_to = RIG_EVENTS + 4096;
+    rig.port.generation++;
+    rig.port.hook_opaque = &rig;
+    rig.port.hook = submit_unheard;
+    asleep(&rig);
+    assert_null(rig.port.hook);
+    rig.queues[1].entries = 4;
+    rig.rings = 0;
+    for (unsigned i = 1; i < 4; i++)
+        assert_true(rig_poll(&rig, 1, &completion));
+    assert_true(rig.rings > 0);
+    asleep(&rig);
+    assert_true(rig_poll(&rig, 1, &completion));
+    assert_int_equal(completion.cid, 4);
+    rig_stop(&rig);
+}
+
 static void intx_falls_in_time_with_shadow_doorbells(void **state)
 {
     struct rig rig;
@@ -408,6 +494,22 @@ static void mappings_that_move_are_looked_up_again(void **state)
     rig_stop(&rig);
 }
 
+/* Drivers turn bus mastering off after a shutdown, with the shadow doorbells still on. */
+static void after_a_shutdown_no_event_index_is_published(void **state)
+{
+    struct rig rig;
+
+    rig_start_io(&rig, "", 1, 16);
+    shadow_on(&rig);
+    rig_write32(&rig, NVME_CC, rig_read32(&rig, NVME_CC) | 1 << 14);
+    rig_wait_csts(&rig, NVME_CSTS_SHST, NVME_CSTS_SHST_END);
+    rig.port.master = false;
+    rig.port.generation++;
+    asleep(&rig);
+    assert_int_equal(rig.port.faults, 0);
+    rig_stop(&rig);
+}
+
 static void unmapped_shadow_is_fatal(void **state)
 {
     struct rig rig;
@@ -436,16 +538,20 @@ int main(void)
         cmocka_unit_test(intms_holds_msi_back_until_intmc),
         cmocka_unit_test(intx_is_high_while_something_is_untaken),
         cmocka_unit_test(intms_lowers_intx_and_reset_does),
+        cmocka_unit_test(completion_while_no_interrupt_is_enabled_is_told_later),
+        cmocka_unit_test(intms_lowers_intx_before_it_is_answered),
         cmocka_unit_test(interrupt_options_choose_the_capabilities),
         cmocka_unit_test(spinning_controller_needs_no_doorbell),
         cmocka_unit_test(falling_asleep_notices_a_late_submission),
         cmocka_unit_test(full_queue_is_told_when_the_shadowed_head_moves),
+        cmocka_unit_test(late_submission_to_a_full_queue_is_told_when_the_head_moves),
         cmocka_unit_test(intx_falls_in_time_with_shadow_doorbells),
         cmocka_unit_test(shadow_takes_over_what_registers_said),
         cmocka_unit_test(stale_doorbell_writes_are_only_kicks),
         cmocka_unit_test(impossible_shadow_values_change_nothing),
         cmocka_unit_test(buffers_that_cannot_be_polled_are_refused),
         cmocka_unit_test(mappings_that_move_are_looked_up_again),
+        cmocka_unit_test(after_a_shutdown_no_event_index_is_published),
         cmocka_unit_test(unmapped_shadow_is_fatal),
     };
 

@@ -152,6 +152,20 @@ static void commands_after_shutdown_are_not_taken(void **state)
     rig_stop(&rig);
 }
 
+static void enable_after_a_shutdown_of_a_disabled_controller_takes_commands(void **state)
+{
+    struct rig rig;
+
+    rig_init(&rig);
+    assert_int_equal(rig_create(&rig, ""), 0);
+    rig_write32(&rig, NVME_CC, 1 << 14);
+    rig_wait_csts(&rig, NVME_CSTS_SHST, NVME_CSTS_SHST_END);
+    rig_enable(&rig);
+    assert_int_equal(rig_read32(&rig, NVME_CSTS), NVME_CSTS_RDY);
+    assert_int_equal(rig_admin(&rig, NVME_ADMIN_ABORT, 0, 0, 0, NULL), NVME_OK);
+    rig_stop(&rig);
+}
+
 static void failed_sync_at_shutdown_is_a_media_error_and_still_ends(void **state)
 {
     struct rig rig;
@@ -206,6 +220,7 @@ int main(void)
         cmocka_unit_test(disable_clears_ready_and_forgets_queues),
         cmocka_unit_test(shutdown_ends_with_the_image_synced),
         cmocka_unit_test(commands_after_shutdown_are_not_taken),
+        cmocka_unit_test(enable_after_a_shutdown_of_a_disabled_controller_takes_commands),
         cmocka_unit_test(failed_sync_at_shutdown_is_a_media_error_and_still_ends),
         cmocka_unit_test(flr_restores_every_register),
         cmocka_unit_test(intms_and_intmc_set_and_clear_one_mask),

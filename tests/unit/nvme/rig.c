@@ -14,7 +14,8 @@ enum { WAIT_SECONDS = 20, CC_ENABLE = NVME_CC_EN | 6 << 16 | 4 << 20 };
 static bool resolve(struct sim_port *port, uint64_t address, uint64_t size, uint64_t *offset)
 {
     *offset = address - RIG_BASE;
-    if (port->master && address >= RIG_BASE && vd_span_fits(*offset, size, RIG_ARENA))
+    if (port->master && address >= RIG_BASE && vd_span_fits(*offset, size, RIG_ARENA) &&
+        !(*offset<port->gone_to && * offset + size> port->gone_from))
         return true;
     port->faults++;
     return false;

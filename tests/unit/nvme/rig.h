@@ -43,6 +43,7 @@ struct sim_port {
     bool master; /* bus mastering */
     uint64_t generation;
     uint64_t remote_from, remote_to; /* offsets in the arena */
+    uint64_t gone_from, gone_to;     /* no longer mapped */
     void (*hook)(void *opaque);      /* at every copy that touches the remote part */
     void *hook_opaque;
     unsigned faults, copies;
