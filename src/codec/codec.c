@@ -44,7 +44,7 @@ void vd_message_finish(struct vd_message *message)
 
 int vd_stream_init(struct vd_stream *stream, const struct vd_env *env)
 {
-    *stream = (struct vd_stream){.env = env, .fd = -1};
+    *stream = (struct vd_stream){.env = env, .fd = -1, .cancel_fd = -1};
     stream->buffer = vd_env_alloc(env, 1, VD_MESSAGE_MAX_SIZE);
     return stream->buffer ? 0 : -ENOMEM;
 }
@@ -134,10 +134,13 @@ static bool credit(struct vd_stream *stream, int *fds, unsigned count)
     return true;
 }
 
-/* Collects what came along; every descriptor ends up in `fds` or closed. False when there were more than fit. */
-static bool collect(struct msghdr *msg, int *fds, unsigned *count)
+/*
+ * Collects what came along; every descriptor ends up in `fds` or closed. 0; -EPROTO there were more than are allowed;
+ * -EMFILE this process had no room for all of them, and the kernel dropped the rest.
+ */
+static int collect(struct msghdr *msg, int *fds, unsigned *count)
 {
-    bool fits = !(msg->msg_flags & MSG_CTRUNC);
+    bool fits = true;
 
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
         size_t n = c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS
@@ -159,7 +162,9 @@ static bool collect(struct msghdr *msg, int *fds, unsigned *count)
             }
         }
     }
-    return fits;
+    if (!fits)
+        return -EPROTO;
+    return msg->msg_flags & MSG_CTRUNC ? -EMFILE : 0;
 }
 
 /* Moves what is left to the front when the rest of a message might not fit behind it. */
@@ -186,8 +191,8 @@ int vd_stream_receive(struct vd_stream *stream)
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     unsigned count = 0;
-    bool fits;
     ssize_t n;
+    int ret;
 
     make_room(stream);
     iov = (struct iovec){stream->buffer + stream->end, VD_MESSAGE_MAX_SIZE - stream->end};
@@ -198,10 +203,10 @@ int vd_stream_receive(struct vd_stream *stream)
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? -EAGAIN : -ECONNRESET;
-    fits = msg.msg_controllen == 0 || collect(&msg, fds, &count);
-    if (n == 0 || !fits) {
+    ret = collect(&msg, fds, &count);
+    if (n == 0 || ret) {
         close_fds(fds, count);
-        return n == 0 ? -ECONNRESET : -EPROTO;
+        return n == 0 ? -ECONNRESET : ret;
     }
     stream->end += (size_t)n;
     if (count && !credit(stream, fds, count))
@@ -253,19 +258,22 @@ static uint64_t now_ms(const struct vd_env *env)
     return vd_env_now(env) / 1000000;
 }
 
-/* Waits until the socket takes more. 0; -ETIMEDOUT; -EPIPE. */
+/* Waits until the socket takes more. 0; -ETIMEDOUT; -ECANCELED; -EPIPE. */
 static int wait_writable(const struct vd_stream *stream, uint64_t deadline_ms)
 {
     for (;;) {
-        struct pollfd pfd = {.fd = stream->fd, .events = POLLOUT};
+        struct pollfd fds[] = {{.fd = stream->fd, .events = POLLOUT},
+                               {.fd = stream->cancel_fd, .events = POLLIN}};
         uint64_t now = now_ms(stream->env);
         int ret;
 
         if (now >= deadline_ms)
             return -ETIMEDOUT;
-        ret = poll(&pfd, 1, (int)(deadline_ms - now));
+        ret = poll(fds, 2, (int)(deadline_ms - now));
+        if (ret > 0 && fds[1].revents)
+            return -ECANCELED;
         if (ret > 0)
-            return pfd.revents & (POLLERR | POLLNVAL) ? -EPIPE : 0;
+            return fds[0].revents & (POLLERR | POLLNVAL) ? -EPIPE : 0;
         if (ret < 0 && errno != EINTR)
             return -EPIPE;
     }

@@ -66,7 +66,8 @@ struct vd_stream_fds {
 /* A connection; the fields are the codec's. */
 struct vd_stream {
     const struct vd_env *env;
-    int fd; /* -1: closed */
+    int fd;        /* -1: closed */
+    int cancel_fd; /* -1, or the owner's: while it is readable, nothing waits */
     uint8_t *buffer;
     size_t start, end; /* the bytes not handed out yet */
     /* At most two: one for a message that was under way, one for the last message begun since. */
@@ -84,7 +85,8 @@ void vd_stream_close(struct vd_stream *stream);
 
 /*
  * Reads once, without blocking. To be called only after vd_stream_next() found no whole message. The bytes read (> 0);
- * -EAGAIN nothing there; -ECONNRESET the peer is gone; -EPROTO too many descriptors for one message.
+ * -EAGAIN nothing there; -ECONNRESET the peer is gone; -EPROTO too many descriptors for one message; -EMFILE this process
+ * had no room for them, so messages are no longer whole.
  */
 int vd_stream_receive(struct vd_stream *stream);
 /*
@@ -97,7 +99,7 @@ bool vd_stream_has_next(const struct vd_stream *stream);
 
 /*
  * Sends the pieces as one message with `nr_fds` descriptors, which stay the caller's. Waits for a peer that does not
- * read, `timeout_ms` in all. 0; -ETIMEDOUT or -EPIPE: part of the message may be out, so close. `iov` is used up.
+ * read, `timeout_ms` in all. 0; -ETIMEDOUT, -ECANCELED (cancel_fd) or -EPIPE: part of the message may be out, so close. `iov` is used up.
  */
 int vd_stream_send(struct vd_stream *stream, struct iovec *iov, unsigned count, const int *fds,
                    unsigned nr_fds, int timeout_ms);

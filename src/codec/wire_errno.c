@@ -26,11 +26,3 @@ uint32_t vd_wire_errno(int error)
             return rows[i].wire;
     return WIRE_EIO;
 }
-
-int vd_host_errno(uint32_t wire)
-{
-    for (size_t i = 0; i < ROWS; i++)
-        if (rows[i].wire == wire)
-            return -rows[i].host;
-    return -EIO;
-}

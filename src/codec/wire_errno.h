@@ -10,7 +10,5 @@
 
 /* The wire number (positive) of a negative host errno; EIO's for what has none. */
 uint32_t vd_wire_errno(int error);
-/* The negative host errno of a wire number; -EIO for what this host does not know, 0 included. */
-int vd_host_errno(uint32_t wire);
 
 #endif

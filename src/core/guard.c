@@ -14,7 +14,7 @@
 
 #include <viaduct/server.h>
 
-enum { SLOTS = 1024 };
+enum { SLOTS = 2048 };
 
 static struct {
     _Atomic bool used;

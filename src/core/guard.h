@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Registers [memory, memory + size); *poisoned is set when a page had to be replaced. A slot, or -1: not guarded. */
+/* Registers [memory, memory + size); *poisoned is set when a page had to be replaced. A slot, or -1: the table is full. */
 int vd_guard_add(void *memory, size_t size, _Atomic bool *poisoned);
 /* Takes a slot back; -1 is allowed. The memory is still mapped when this is called. */
 void vd_guard_remove(int slot);

@@ -15,11 +15,13 @@
 
 #include "core/guard.h"
 
-/* A larger file is mapped piecewise, and so is any file once this much address space is taken. */
-static const uint64_t WHOLE_FILE_MAX = 64ull << 30;
+/* Once this much address space is taken, files are mapped piecewise. */
 static const uint64_t WHOLE_TOTAL_MAX = 1024ull << 30;
-/* Kept mappings without a region; above this the oldest goes at once. */
-enum { KEEP_MAX = 16 };
+enum {
+    KEEP_MAX = 16, /* mappings without a region; above this the oldest goes at once */
+    ALIGN_MAX = 2097152,
+    FILES_MAX = 256, /* so that no client uses up the mappings or the guards of the process */
+};
 
 struct vd_file_mapping {
     struct vd_file_mapping *next;
@@ -41,7 +43,7 @@ struct vd_guest_memory {
     struct vd_file_mapping *files;
     uint64_t bytes;
     uint64_t mapped; /* address space in use */
-    unsigned idle;
+    unsigned nr_files, idle;
     size_t page;
     _Atomic bool poisoned;
 };
@@ -68,22 +70,56 @@ static struct vd_guest_region *region_of(const struct vd_tree_node *node)
 
 /* File mappings. */
 
+/* Only for regular files: descriptors of other kinds may share one inode and yet be different memory. */
 static struct vd_file_mapping *find_file(struct vd_guest_memory *memory, const struct stat *st,
                                          uint64_t offset, uint64_t size, bool writable)
 {
-    for (struct vd_file_mapping *f = memory->files; f; f = f->next)
+    for (struct vd_file_mapping *f = memory->files; f && S_ISREG(st->st_mode); f = f->next)
         if (f->dev == st->st_dev && f->ino == st->st_ino && offset >= f->offset &&
             vd_span_fits(offset - f->offset, size, f->size) && (f->writable || !writable))
             return f;
     return NULL;
 }
 
-static bool map_piece(struct vd_file_mapping *file, int fd, uint64_t offset, uint64_t size, bool writable)
+/*
+ * Maps a piece again where address and file offset agree modulo `align`; NULL when that cannot be. `size` is in pages.
+ */
+static uint8_t *map_aligned(int fd, uint64_t offset, uint64_t size, int protection, uint64_t align)
 {
-    void *at = mmap(NULL, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, (off_t)offset);
+    uint8_t *room = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint64_t lead;
+
+    if (room == MAP_FAILED)
+        return NULL;
+    lead = (offset - (uintptr_t)room) & (align - 1);
+    if (mmap(room + lead, size, protection, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED) {
+        munmap(room, size + align);
+        return NULL;
+    }
+    if (lead)
+        munmap(room, lead);
+    munmap(room + lead + size, align - lead);
+    return room + lead;
+}
+
+/* The IOMMU's granule may be larger than a page, and host addresses must fit it: `align` is the largest it can be. */
+static bool map_piece(const struct vd_guest_memory *memory, struct vd_file_mapping *file, int fd,
+                      uint64_t offset, uint64_t size, uint64_t align, bool writable)
+{
+    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    uint8_t *at = mmap(NULL, size, protection, MAP_SHARED, fd, (off_t)offset);
 
     if (at == MAP_FAILED)
         return false;
+    if (((uintptr_t)at - offset) & (align - 1)) {
+        uint64_t pages = (size + memory->page - 1) & ~(uint64_t)(memory->page - 1);
+        uint8_t *aligned = map_aligned(fd, offset, pages, protection, align);
+
+        if (aligned) {
+            munmap(at, size);
+            at = aligned;
+        }
+    }
     file->memory = at;
     file->offset = offset;
     file->size = size;
@@ -97,14 +133,21 @@ static int map_file(struct vd_guest_memory *memory, struct vd_file_mapping *file
 {
     uint64_t start = offset & ~(uint64_t)(memory->page - 1);
     uint64_t whole = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
+    uint64_t align = size & (0 - size); /* a granule divides the size */
+
+    if (align > ALIGN_MAX)
+        align = ALIGN_MAX;
 
     if (vd_env_fault(memory->env, "mmap"))
         return -ENOMEM;
-    if (whole <= WHOLE_FILE_MAX && whole >= offset + size && memory->mapped + whole <= WHOLE_TOTAL_MAX &&
-        (map_piece(file, fd, 0, whole, true) || (!writable && map_piece(file, fd, 0, whole, false))))
+    if (whole >= offset + size && memory->mapped <= WHOLE_TOTAL_MAX &&
+        whole <= WHOLE_TOTAL_MAX - memory->mapped &&
+        (map_piece(memory, file, fd, 0, whole, align, true) ||
+         (!writable && map_piece(memory, file, fd, 0, whole, align, false))))
         return 0;
     size += offset - start;
-    if (map_piece(file, fd, start, size, true) || (!writable && map_piece(file, fd, start, size, false)))
+    if (map_piece(memory, file, fd, start, size, align, true) ||
+        (!writable && map_piece(memory, file, fd, start, size, align, false)))
         return 0;
     return errno == ENOMEM ? -ENOMEM : -EACCES;
 }
@@ -112,25 +155,37 @@ static int map_file(struct vd_guest_memory *memory, struct vd_file_mapping *file
 static int open_file(struct vd_guest_memory *memory, int fd, const struct stat *st, uint64_t offset,
                      uint64_t size, bool writable, struct vd_file_mapping **out)
 {
-    struct vd_file_mapping *file = vd_env_alloc(memory->env, 1, sizeof(*file));
+    struct vd_file_mapping *file;
     int ret;
 
+    if (memory->nr_files >= FILES_MAX)
+        return -ENOSPC;
+    file = vd_env_alloc(memory->env, 1, sizeof(*file));
     if (!file)
         return -ENOMEM;
     file->dev = st->st_dev;
     file->ino = st->st_ino;
     ret = map_file(memory, file, fd, st, offset, size, writable);
-    if (ret) {
-        vd_env_free(memory->env, file);
-        return ret;
-    }
+    if (ret)
+        goto err_free;
     file->guard = vd_guard_add(file->memory, file->size, &memory->poisoned);
+    if (file->guard < 0) {
+        ret = -ENOSPC; /* unguarded, its owner could end the process by truncating it */
+        goto err_unmap;
+    }
     file->next = memory->files;
     memory->files = file;
     memory->mapped += file->size;
+    memory->nr_files++;
     memory->idle++; /* until a region takes it */
     *out = file;
     return 0;
+
+err_unmap:
+    munmap(file->memory, file->size);
+err_free:
+    vd_env_free(memory->env, file);
+    return ret;
 }
 
 static void close_file(struct vd_guest_memory *memory, struct vd_file_mapping **link)
@@ -139,6 +194,7 @@ static void close_file(struct vd_guest_memory *memory, struct vd_file_mapping **
 
     *link = file->next;
     memory->mapped -= file->size;
+    memory->nr_files--;
     memory->idle--;
     vd_guard_remove(file->guard);
     munmap(file->memory, file->size);
@@ -318,6 +374,11 @@ const struct vd_guest_region *vd_guest_memory_next(const struct vd_guest_memory 
                                                    const struct vd_guest_region *after)
 {
     return region_of(after ? vd_tree_next(&after->node) : vd_tree_first(&memory->regions));
+}
+
+const struct vd_guest_region *vd_guest_memory_from(const struct vd_guest_memory *memory, vd_gpa gpa)
+{
+    return region_of(vd_tree_lower(&memory->regions, gpa.value));
 }
 
 size_t vd_guest_memory_count(const struct vd_guest_memory *memory)

@@ -50,7 +50,7 @@ void vd_guest_memory_destroy(struct vd_guest_memory *memory);
 /*
  * Adds [gpa, gpa + size). fd -1: no descriptor, `offset` must be 0. The fd is duplicated or not needed: it stays the
  * caller's in every case. 0; -EINVAL empty, wrapping, or the file is shorter than offset + size; -EEXIST overlaps;
- * -ENOMEM; -EACCES the file cannot be mapped for this access; the listener's errors.
+ * -ENOMEM; -ENOSPC too many files are mapped; -EACCES the file cannot be mapped for this access; the listener's errors.
  */
 int vd_guest_memory_add(struct vd_guest_memory *memory, vd_gpa gpa, uint64_t size, uint32_t access, int fd,
                         uint64_t offset);
@@ -63,6 +63,8 @@ void vd_guest_memory_clear(struct vd_guest_memory *memory);
 
 /* The region that contains gpa, or NULL. */
 const struct vd_guest_region *vd_guest_memory_find(const struct vd_guest_memory *memory, vd_gpa gpa);
+/* The first region, in address order, that ends at or after gpa, or NULL. */
+const struct vd_guest_region *vd_guest_memory_from(const struct vd_guest_memory *memory, vd_gpa gpa);
 /* In address order; NULL starts. */
 const struct vd_guest_region *vd_guest_memory_next(const struct vd_guest_memory *memory,
                                                    const struct vd_guest_region *after);

@@ -134,22 +134,31 @@ void vd_irq_line_changed(void *opaque, bool asserted)
     pthread_mutex_unlock(&device->irq_lock);
 }
 
-/* Tells the host that vectors [0, count) of a kind are in use. */
+static void set_enabled(struct vd_device *device, unsigned index, uint32_t count)
+{
+    pthread_mutex_lock(&device->irq_lock);
+    device->irqs[index].enabled = count;
+    pthread_mutex_unlock(&device->irq_lock);
+}
+
+/*
+ * Tells the host that vectors [0, count) of a kind are in use. Noted first: the host may signal what was pending before
+ * it returns.
+ */
 static int enable_kind(struct vd_device *device, unsigned index, uint32_t count)
 {
+    uint32_t before = device->irqs[index].enabled;
     int ret;
 
-    if (!is_kind(index) || count <= device->irqs[index].enabled)
+    if (!is_kind(index) || count <= before)
         return 0;
     for (unsigned other = VD_IRQ_INTX; other <= VD_IRQ_MSIX; other++)
         if (other != index && device->irqs[other].enabled)
             return -EBUSY;
+    set_enabled(device, index, count);
     ret = device->ops->irq_enable ? device->ops->irq_enable(device->host, index, count) : 0;
-    if (!ret) {
-        pthread_mutex_lock(&device->irq_lock);
-        device->irqs[index].enabled = count;
-        pthread_mutex_unlock(&device->irq_lock);
-    }
+    if (ret)
+        set_enabled(device, index, before);
     return ret;
 }
 

@@ -66,21 +66,13 @@ int vd_handle_dma_map(struct vd_session *s, struct vd_message *m, struct vd_repl
 /* True when some mapping overlaps the range; *cut when one reaches beyond it. */
 static bool overlaps(const struct vd_session *s, struct vd_range range, bool *cut)
 {
-    const struct vd_guest_region *first = vd_guest_memory_find(s->memory, (vd_gpa){range.start});
+    const struct vd_guest_region *first = vd_guest_memory_from(s->memory, (vd_gpa){range.start});
     const struct vd_guest_region *last = vd_guest_memory_find(s->memory, (vd_gpa){range.last});
 
-    *cut = (first && !vd_range_contains(range, first->node.range)) ||
-           (last && !vd_range_contains(range, last->node.range));
-    if (first || last)
-        return true;
-    for (const struct vd_guest_region *r = vd_guest_memory_next(s->memory, NULL); r;
-         r = vd_guest_memory_next(s->memory, r)) {
-        if (r->node.range.start > range.last)
-            break;
-        if (vd_range_overlaps(r->node.range, range))
-            return true;
-    }
-    return false;
+    if (!first || first->node.range.start > range.last)
+        return false;
+    *cut = first->node.range.start < range.start || (last && last->node.range.last > range.last);
+    return true;
 }
 
 static int unmap_range(struct vd_session *s, uint64_t address, uint64_t size)

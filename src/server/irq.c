@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <viaduct/irq.h>
 
@@ -111,6 +112,20 @@ static int take_away(struct vd_session *s, const struct request *q)
     return 0;
 }
 
+/*
+ * A signal must never block the device: neither a counter at its limit nor a full pipe, nor a file, where O_NONBLOCK means
+ * nothing and a write takes as long as its owner likes (FUSE).
+ */
+static bool make_signal(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    struct stat st;
+
+    if (flags < 0 || fstat(fd, &st) < 0 || S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
+        return false;
+    return (flags & O_NONBLOCK) || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
 static int set_fds(struct vd_session *s, const struct request *q, struct vd_message *m)
 {
     int ret;
@@ -121,13 +136,9 @@ static int set_fds(struct vd_session *s, const struct request *q, struct vd_mess
         return take_away(s, q);
     if (m->nr_fds != q->count)
         return -EINVAL;
-    for (unsigned i = 0; i < m->nr_fds; i++) {
-        int flags = fcntl(m->fds[i], F_GETFL);
-
-        /* A signal must never block the device: neither a counter at its limit nor a full pipe. */
-        if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(m->fds[i], F_SETFL, flags | O_NONBLOCK) < 0))
+    for (unsigned i = 0; i < m->nr_fds; i++)
+        if (!make_signal(m->fds[i]))
             return -EINVAL;
-    }
     ret = hand_over(s, q, q->start, q->count, m->fds);
     if (!ret)
         m->nr_fds = 0; /* the device's now */

@@ -173,11 +173,12 @@ void vd_listener_close(struct vd_listener *l, const struct vd_env *env)
 {
     struct stat st;
 
+    /* While it still listens: nobody may take the path, and with it perhaps the inode's number, before it is removed. */
+    if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+        unlink(l->path);
     if (l->fd >= 0)
         close(l->fd);
     l->fd = -1;
-    if (l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
-        unlink(l->path);
     vd_env_free(env, l->path);
     l->path = NULL;
 }

@@ -10,7 +10,7 @@
  * stayed as they were. A page that is zero at the client proves nothing.
  *
  * Memory is taken as shared once every such region showed a page with content that agrees. Until then the check runs at
- * each further switch of bus mastering, a bounded number of times.
+ * each further switch of bus mastering, and goes on where it stopped, a bounded number of times.
  */
 #include "server/session.h"
 
@@ -24,7 +24,8 @@ enum {
     PAGE = 4096,
     SPREAD = 48,      /* pages looked at per region, besides its ends */
     MAX_REGIONS = 16, /* looked at in one go: bounds the time to some milliseconds each */
-    COMMAND = 4,      /* PCI 3.0, 6.2.2 */
+    MAX_CHECKS = 64,
+    COMMAND = 4, /* PCI 3.0, 6.2.2 */
     COMMAND_MASTER = 4,
 };
 
@@ -38,6 +39,9 @@ void vd_ramcheck_added(struct vd_session *s, uint64_t size, uint32_t access)
     if (size < LARGE || !(access & VD_ACCESS_WRITE))
         return;
     s->memory_unproven = true;
+    s->check_from = 0;
+    s->check_gap = false;
+    s->checks = 0;
     s->check_due |= s->bus_master;
 }
 
@@ -71,9 +75,12 @@ static bool is_zero(const uint8_t *page)
     return page[0] == 0 && memcmp(page, page + 1, PAGE - 1) == 0;
 }
 
+/* With bus mastering off again, a refusal says nothing about the client: QEMU reads only for a bus master. */
 static enum verdict probe_failed(const struct vd_session *s)
 {
-    return s->end == VD_END_NONE ? VERDICT_UNANSWERED : VERDICT_GONE;
+    bool silent = s->remote_broken || s->bus_master;
+
+    return s->end == VD_END_NONE && silent ? VERDICT_UNANSWERED : VERDICT_GONE;
 }
 
 /* Both sides a second time: `ours` and `theirs` hold the first. */
@@ -142,9 +149,9 @@ static enum verdict check_region(struct vd_session *s, struct vd_range range)
 /* The first large region with a descriptor at or above `from`. */
 static bool next_region(const struct vd_session *s, uint64_t from, struct vd_range *out)
 {
-    for (const struct vd_guest_region *r = vd_guest_memory_next(s->memory, NULL); r;
+    for (const struct vd_guest_region *r = vd_guest_memory_from(s->memory, (vd_gpa){from}); r;
          r = vd_guest_memory_next(s->memory, r)) {
-        if (r->node.range.start >= from && r->host && is_large(r)) {
+        if (r->host && is_large(r)) {
             *out = r->node.range;
             return true;
         }
@@ -189,39 +196,58 @@ static bool any_large(const struct vd_session *s)
     return false;
 }
 
+/* What a region's verdict means for the session; true when there is no more to check. */
+static bool conclude(struct vd_session *s, enum verdict verdict, uint64_t start)
+{
+    if (verdict == VERDICT_PRIVATE)
+        vd_session_refuse(s,
+                          "guest RAM at 0x%llx is private to the VMM (share=off): DMA would not reach the "
+                          "guest; " REMEDY,
+                          (unsigned long long)start);
+    else if (verdict == VERDICT_UNANSWERED)
+        warn_unchecked(s);
+    return verdict == VERDICT_PRIVATE || verdict == VERDICT_UNANSWERED;
+}
+
+static void check_regions(struct vd_session *s)
+{
+    struct vd_range range;
+    unsigned n = 0;
+
+    while (next_region(s, s->check_from, &range)) {
+        enum verdict verdict;
+
+        if (n++ == MAX_REGIONS)
+            return;
+        verdict = check_region(s, range);
+        if (conclude(s, verdict, range.start))
+            return;
+        if (verdict != VERDICT_SHARED)
+            s->check_gap = true;
+        if (range.last == UINT64_MAX)
+            break;
+        s->check_from = range.last + 1;
+    }
+    s->memory_unproven = s->check_gap || s->checks == 0; /* 0: memory was added meanwhile */
+    s->check_gap = false;
+    s->check_from = 0;
+}
+
 void vd_ramcheck_run(struct vd_session *s)
 {
-    struct vd_range range = {0, 0};
-    bool proven = true;
-    uint64_t from = 0;
+    struct vd_range range;
 
     if (!s->check_due || s->end != VD_END_NONE)
         return;
     s->check_due = false;
+    if (!s->bus_master)
+        return;
     if (!next_region(s, 0, &range)) {
         if (any_large(s))
             no_descriptors(s);
-        return;
-    }
-    for (unsigned n = 0; n < MAX_REGIONS && next_region(s, from, &range); n++) {
-        enum verdict verdict = check_region(s, range);
-
-        if (verdict == VERDICT_PRIVATE) {
-            vd_session_refuse(s,
-                              "guest RAM at 0x%llx is private to the VMM (share=off): DMA would not reach "
-                              "the guest; " REMEDY,
-                              (unsigned long long)range.start);
-            return;
-        }
-        if (verdict == VERDICT_UNANSWERED) {
-            warn_unchecked(s);
-            return;
-        }
-        proven &= verdict == VERDICT_SHARED;
-        if (range.last == UINT64_MAX)
-            break;
-        from = range.last + 1;
-    }
-    if (proven)
+    } else if (s->checks++ < MAX_CHECKS) {
+        check_regions(s);
+    } else {
         s->memory_unproven = false;
+    }
 }

@@ -87,7 +87,12 @@ bool vd_session_receive(struct vd_session *s, struct vd_stream *stream)
 
     if (n == -EPROTO)
         vd_session_violation(s, "sent too many descriptors with one message");
-    else if (n == -ECONNRESET)
+    else if (n == -EMFILE)
+        vd_err(
+            s->env,
+            "%s: session closed: no descriptors left for what the client sent; raise the limit (ulimit -n)",
+            vd_device_info(s->device)->address);
+    if (n == -ECONNRESET || n == -EMFILE)
         vd_session_end(s, VD_END_LEFT);
     return n > 0;
 }
@@ -156,10 +161,9 @@ static bool work_once(struct vd_session *s)
 {
     bool traffic = vd_stream_has_next(&s->main) || vd_session_receive(s, &s->main);
 
-    if (traffic) {
+    if (traffic)
         take_messages(s);
-        vd_ramcheck_run(s);
-    }
+    vd_ramcheck_run(s);
     if (s->end == VD_END_NONE && vd_device_dispatch(s->device, false))
         traffic = true;
     if (vd_guest_memory_poisoned(s->memory))
@@ -186,7 +190,7 @@ static void run_loop(struct vd_session *s)
         } else if (s->end == VD_END_NONE) {
             if (vd_device_dispatch(s->device, true))
                 s->quiet_since = s->spin_ns ? vd_env_now(s->env) : 0;
-            else
+            else if (!vd_stream_has_next(&s->main)) /* behind the answer to a question of the device's */
                 sleep_until_work(s);
         }
     }
@@ -202,7 +206,9 @@ static void reset_for_client(struct vd_session *s)
     s->remote = (struct vd_remote_wait){0};
     s->next_id = 0;
     s->late_reply = s->remote_broken = false;
-    s->bus_master = s->memory_unproven = s->check_due = false;
+    s->bus_master = s->memory_unproven = s->check_due = s->check_gap = false;
+    s->check_from = 0;
+    s->checks = 0;
     s->warned_slow = s->warned_unchecked = s->deaf = false;
     s->warnings = 0;
 }
@@ -223,6 +229,7 @@ enum vd_session_end vd_session_serve(struct vd_session *s, int fd)
     pthread_mutex_unlock(&counters->lock);
     atomic_fetch_add_explicit(&counters->sessions, 1, memory_order_relaxed);
     atomic_store(&counters->client, true);
+    s->main.cancel_fd = s->twin.cancel_fd = s->stop->read_fd;
     vd_stream_open(&s->main, fd);
 
     run_loop(s);

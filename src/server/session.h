@@ -95,6 +95,9 @@ struct vd_session {
     bool bus_master;      /* as last written to COMMAND */
     bool memory_unproven; /* memory was added since it was last found to be shared; see ramcheck.c */
     bool check_due;
+    uint64_t check_from; /* where the next check goes on, when there was too much for one */
+    bool check_gap;      /* a region before check_from showed nothing yet */
+    unsigned checks;     /* made since memory was last added */
     bool warned_slow, warned_unchecked;
     bool deaf; /* no descriptor was left to turn a further client away: stop trying for this session */
     unsigned warnings; /* lines logged about this client; a hostile one must not fill the log */

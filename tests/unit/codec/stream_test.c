@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -93,6 +94,25 @@ static void a_message_comes_out_as_it_went_in(void **state)
     expect(p, 7, 20, 3, 0);
     assert_false(vd_stream_has_next(&p->stream));
     expect_nothing(p);
+}
+
+/* The kernel then drops what it cannot install and says so as it does for a message with too many. */
+static void descriptors_that_this_process_has_no_room_for_are_emfile(void **state)
+{
+    struct pair *p = *state;
+    struct rlimit limit, none;
+    uint8_t bytes[64];
+    size_t n = make(bytes, 7, 20, 3);
+    int ret;
+
+    assert_true(peer_send_raw(p->peer, bytes, n, (int[]){p->peer, p->peer}, 2));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ret = vd_stream_receive(&p->stream);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(ret, -EMFILE);
 }
 
 static void an_empty_socket_is_eagain(void **state)
@@ -432,6 +452,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_message_comes_out_as_it_went_in),
+        TEST(descriptors_that_this_process_has_no_room_for_are_emfile),
         TEST(an_empty_socket_is_eagain),
         TEST(a_closed_peer_is_econnreset),
         TEST(bytes_one_by_one_make_a_message),
