@@ -67,6 +67,16 @@ class Program:
         with open(self.log_path, errors='replace') as log:
             return log.read()
 
+    def children(self):
+        """The processes that this one started, as numbers."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir('/proc')):
+            with contextlib.suppress(OSError), open(f'/proc/{pid}/stat') as stat:
+                # After the name, which may hold anything, come the state and the parent.
+                if int(stat.read().rpartition(')')[2].split()[1]) == self.process.pid:
+                    found.append(pid)
+        return found
+
     def alive(self):
         return self.process.poll() is None
 
@@ -223,7 +233,7 @@ class Guest:
     def __init__(self, case, sockets, test, kernel='6.1', share='on', arguments='', reboots=False, name='guest'):
         self.case = case
         self.qmp_path = case.socket_path(f'{name}.qmp')
-        words = [case.setting.qemu, '-nodefaults', '-no-user-config', '-accel', 'tcg,thread=multi', '-cpu', 'max',
+        words = [case.setting.qemu, '-nodefaults', '-no-user-config', '-accel', 'tcg,thread=single', '-cpu', 'max',
                  '-smp', '2', '-m', '512M', '-display', 'none',
                  '-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console',
                  '-qmp', f'unix:{self.qmp_path},server=on,wait=off']
@@ -253,7 +263,7 @@ class Guest:
             return
         qmp = Qmp(self.qmp_path)
         try:
-            for key in '8w':
+            for key in '8lwt':
                 qmp.ask('chardev-send-break', id='console')
                 self.console.tell(key)
                 time.sleep(1)  # what comes is read by people
@@ -265,7 +275,7 @@ class Run:
     """`viaduct run`, which starts its own QEMU."""
 
     def __init__(self, case, hosts, test, kernel='6.1', arguments='', qemu=('-no-reboot',), name='run'):
-        words = [case.setting.viaduct, 'run', '--accel', 'tcg', '--memory', '512', '--cpus', '2']
+        words = [case.setting.viaduct, 'run', '--accel', 'tcg', '--memory', '512', '--cpus', '1']
         for host in hosts:
             words += ['--vfio', f'host={host}']
         kernel_words = case.setting.kernel_words(kernel, test, arguments)

@@ -32,7 +32,7 @@ check() {
     if "$@" >/tmp/check.out 2>&1; then
         ok "$fact"
     else
-        not_ok "$fact" "exit $?, $(tail -n 3 /tmp/check.out | tr '\n' ' ')"
+        not_ok "$fact" "exit $?, $(tail -n 4 /tmp/check.out | cut -c 1-160 | tr '\n' ' ')"
         return 1
     fi
 }
