@@ -16,8 +16,8 @@
 #include <string.h>
 
 /*
- * Asked for at a time. Measured: stock QEMU 11.1 names 1 MiB as its limit, but under load with such requests it stops
- * answering until our patience ends; what fits a socket's buffer (some 200 KiB) in one piece it answers.
+ * Asked for at a time. Stock QEMU 11.1 names 1 MiB as its limit, but it writes an answer to its non-blocking socket once:
+ * what does not fit the socket's buffer (some 200 KiB) is cut off, and we would wait for the rest until our patience ends.
  */
 enum { PIECE_MAX = 65536 };
 
