@@ -99,7 +99,8 @@ bool vd_stream_has_next(const struct vd_stream *stream);
 
 /*
  * Sends the pieces as one message with `nr_fds` descriptors, which stay the caller's. Waits for a peer that does not
- * read, `timeout_ms` in all. 0; -ETIMEDOUT, -ECANCELED (cancel_fd) or -EPIPE: part of the message may be out, so close. `iov` is used up.
+ * read, `timeout_ms` in all. 0; -ETIMEDOUT, -ECANCELED (cancel_fd) or -EPIPE: part of the message may be out, so close.
+ * `iov` is used up.
  */
 int vd_stream_send(struct vd_stream *stream, struct iovec *iov, unsigned count, const int *fds,
                    unsigned nr_fds, int timeout_ms);
