@@ -64,15 +64,45 @@ static int refuse(const char *address, struct vd_failure *failure)
         address);
 }
 
-int vd_device_open(struct vd_context *context, const char *address, struct vd_device **out,
-                   struct vd_error *error)
+int vd_device_open_with(struct vd_context *context, const char *address,
+                        const struct vd_device_options *options, struct vd_device **out,
+                        struct vd_error *error)
 {
     const struct vd_backend_ops *ops = find_backend(address);
 
     *out = NULL;
+    if (options && (options->size != sizeof(*options) || (options->rom && options->no_rom)))
+        return vd_fail_usage(vd_failure_of(error),
+                             "host=%s: device options of another size, or both a ROM file and none", address);
     if (!ops)
         return refuse(address, vd_failure_of(error));
-    return vd_device_create(context, ops, address, out, vd_failure_of(error));
+    return vd_device_create(context, ops, address, options, out, vd_failure_of(error));
+}
+
+int vd_device_open(struct vd_context *context, const char *address, struct vd_device **out,
+                   struct vd_error *error)
+{
+    return vd_device_open_with(context, address, NULL, out, error);
+}
+
+int vd_device_scan(struct vd_context *context, struct vd_device_found *found, size_t max,
+                   struct vd_error *error)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+        size_t room = count < max ? max - count : 0;
+        int n = -ENOENT;
+
+        if (backends[i]->scan)
+            n = backends[i]->scan(&context->env, room ? found + count : NULL, room, vd_failure_of(error));
+        if (n == -ENOENT)
+            continue;
+        if (n < 0)
+            return n;
+        count += (size_t)n;
+    }
+    return (int)count;
 }
 
 const struct vd_device_kind *vd_device_kind(size_t i)

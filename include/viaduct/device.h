@@ -33,13 +33,31 @@ struct vd_device_info {
  * Opens the device at a host address:
  *   sim:nvme[,key=value...]  sim:edu[,key=value...]   a simulated device (viaduct-sim(7) lists the keys)
  *   [DDDD:]BB:DD.F                                    Linux VFIO     (refused: that back end has not landed)
- *   apple:BB:DD.F                                     DriverKit      (refused likewise)
+ *   apple:BB:DD.F[,socket=PATH]                       the DriverKit extension of a Mac, or viaduct-dextd(1): at PATH,
+ *                                                     else $VIADUCT_DEXTD, else its usual place
  * @param error may be NULL
  * @return 0; -EINVAL not an address, unknown key or bad value; -ENOTSUP a back end this build lacks; -ENOENT, -EACCES,
  *         -EBUSY, -ENOSPC, -EIO from the host; -ENOMEM. On failure *out is NULL.
  */
 VD_EXPORT int vd_device_open(struct vd_context *context, const char *address, struct vd_device **out,
                              struct vd_error *error);
+
+/** How a device is opened. Zero-fill, set `size`, then what is wanted. */
+struct vd_device_options {
+    size_t size; /**< sizeof this structure */
+    const char *
+        rom; /**< a file (at most 16 MiB) to show as the expansion ROM instead of the device's; NULL: its own */
+    bool no_rom; /**< show no expansion ROM at all */
+};
+
+/**
+ * The same with options.
+ * @param options NULL for all defaults; copied
+ * @return as vd_device_open(); -EINVAL also for bad options; the errors of reading the ROM file
+ */
+VD_EXPORT int vd_device_open_with(struct vd_context *context, const char *address,
+                                  const struct vd_device_options *options, struct vd_device **out,
+                                  struct vd_error *error);
 
 /**
  * Quiesces (see vd_device_quiesce()) and closes; NULL is allowed. DMA mappings that are left are released first.
@@ -70,6 +88,42 @@ VD_EXPORT int vd_device_poll_fd(const struct vd_device *device);
  * @return true when it did something, and the caller should not sleep yet
  */
 VD_EXPORT bool vd_device_dispatch(struct vd_device *device, bool will_block);
+
+/** Who has a device that vd_device_scan() found. */
+enum vd_device_state {
+    VD_DEVICE_FREE,    /**< it can be opened */
+    VD_DEVICE_IN_USE,  /**< somebody has it open */
+    VD_DEVICE_REMOVED, /**< it was pulled, and its user has not let go yet */
+    VD_DEVICE_UNKNOWN, /**< its driver cannot tell (an older extension) */
+};
+
+/** A device of a host. */
+struct vd_device_found {
+    char address[32];               /**< for vd_device_open() */
+    char model[64];                 /**< what the host calls it, or "" */
+    char driver[32];                /**< what drives it on the host, e.g. "VFIOUserPCIDriver" */
+    enum vd_device_state state;     /**< who has it */
+    uint16_t vendor, device;        /**< PCI ids */
+    uint16_t subvendor, subdevice;  /**< PCI subsystem ids; 0 when not known */
+    uint32_t class_code;            /**< 24 bits */
+    uint16_t msi_vectors;           /**< that config space offers */
+    uint16_t msix_vectors;          /**< likewise */
+    uint8_t link_speed, link_width; /**< PCIe 7.5.3.8 coding, lanes; 0 when not known */
+    struct {
+        uint64_t size;  /**< bytes; 0: none, or not known */
+        uint32_t flags; /**< VD_REGION_PREFETCHABLE, VD_REGION_64BIT */
+    } regions[7];       /**< BARs 0 to 5 and the expansion ROM */
+};
+
+/**
+ * Lists the devices of this machine's hosts that can be opened (simulated ones are made on demand and not listed).
+ * Opens none of them for use.
+ * @param found room for `max`, may be NULL with max 0
+ * @return how many there are (possibly more than max); -EACCES, -EIO with *error when a host that is there could not be
+ *         asked
+ */
+VD_EXPORT int vd_device_scan(struct vd_context *context, struct vd_device_found *found, size_t max,
+                             struct vd_error *error);
 
 /** One option of a simulated device or one address a device can be opened at, for lists. */
 struct vd_device_option {

@@ -32,7 +32,8 @@ struct vd_dma_info {
     vd_iova first;                     /**< lowest bus address */
     vd_iova last;                      /**< highest bus address, inclusive */
     uint32_t max_segments;             /**< most bus segments for one mapping; 1 when chosen */
-    bool indirect; /**< memory without a host pointer can be mapped (simulated hosts only) */
+    bool indirect;   /**< memory without a host pointer can be mapped (simulated hosts only) */
+    bool needs_file; /**< memory must be shared and come with its file: the host is another process */
 };
 
 /** What is in use. */
@@ -54,6 +55,12 @@ struct vd_dma_remote {
     void *opaque; /**< handed to both */
 };
 
+/** The file behind memory, for hosts that must be handed it; see vd_dma_info.needs_file. */
+struct vd_dma_file {
+    int fd;          /**< the caller's; duplicated when it is kept */
+    uint64_t offset; /**< of the memory in the file */
+};
+
 /** A run of bus addresses. */
 struct vd_dma_segment {
     vd_iova iova;  /**< first bus address */
@@ -72,9 +79,10 @@ struct vd_dma_map {
     const struct vd_dma_remote
         *remote;             /**< instead of host, where vd_dma_info.indirect; must outlive the mapping */
     uint64_t remote_address; /**< the address that `remote` is asked for at offset 0 */
-    uint64_t size;           /**< bytes, a multiple of the granule */
-    uint32_t access;         /**< enum vd_access, at least one */
-    vd_iova iova;            /**< where to map (chosen); ignored (assigned) */
+    const struct vd_dma_file *file;  /**< the file behind host; NULL: unknown, refused where needs_file */
+    uint64_t size;                   /**< bytes, a multiple of the granule */
+    uint32_t access;                 /**< enum vd_access, at least one */
+    vd_iova iova;                    /**< where to map (chosen); ignored (assigned) */
     struct vd_dma_segment *segments; /**< room for the result, or NULL when chosen and not wanted */
     uint32_t max_segments;           /**< entries of room */
 

@@ -31,6 +31,7 @@ enum vd_region_flag {
     VD_REGION_MMAP = 4,         /**< the areas can be mapped from the region's fd */
     VD_REGION_PREFETCHABLE = 8, /**< a prefetchable BAR: may be mapped write-combining */
     VD_REGION_64BIT = 16,       /**< a 64-bit BAR; the next index has size 0 */
+    VD_REGION_LOCAL = 32, /**< the areas can be mapped by vd_region_map(); always set with VD_REGION_MMAP */
 };
 
 /** Most areas that one region can have. */
@@ -46,7 +47,7 @@ struct vd_region_area {
 struct vd_region_info {
     uint64_t size;                                    /**< bytes; 0: the region does not exist */
     uint32_t flags;                                   /**< enum vd_region_flag */
-    uint32_t nr_areas;                                /**< areas in use; 0 unless VD_REGION_MMAP */
+    uint32_t nr_areas;                                /**< areas in use; 0 unless VD_REGION_LOCAL */
     struct vd_region_area areas[VD_REGION_MAX_AREAS]; /**< ascending, disjoint */
 };
 
@@ -62,6 +63,19 @@ VD_EXPORT int vd_region_info(const struct vd_device *device, unsigned index, str
  * @return the fd (>= 0); -EINVAL bad index; -ENOTSUP the region has no VD_REGION_MMAP
  */
 VD_EXPORT int vd_region_fd(const struct vd_device *device, unsigned index, uint64_t *offset);
+
+/**
+ * Maps a part of an area into this process, write-combining when the region is prefetchable and the host can do that.
+ * Undo with vd_region_unmap(), at the latest before vd_device_close(). Where the device is removed meanwhile, reads give
+ * all ones or raise SIGBUS, as the host has it.
+ * @param offset from the start of the region; with size a multiple of the host's page size, inside one area
+ * @return 0; -EINVAL bad index, or not inside an area; -ENOTSUP no VD_REGION_LOCAL; -ENODEV; -ENOMEM; -EIO
+ */
+VD_EXPORT int vd_region_map(struct vd_device *device, unsigned index, uint64_t offset, uint64_t size,
+                            void **memory);
+
+/** Unmaps what vd_region_map() mapped, whole. */
+VD_EXPORT void vd_region_unmap(struct vd_device *device, unsigned index, void *memory, uint64_t size);
 
 /**
  * Reads `count` bytes at `offset`, on the device's thread. Registers are read as the device defines for the width:

@@ -28,7 +28,14 @@ struct vd_host_info {
     struct vd_region_info regions[VD_REGION_COUNT];
     struct vd_irq_info irqs[VD_IRQ_COUNT];
     struct vd_dma_info dma;
-    int poll_fd; /* readable when dispatch() has work; -1: never needed; the back end's */
+    uint32_t dma_batch; /* most entries that one dma_map() or dma_unmap() takes; 0: core's default of 64 */
+    /*
+     * Config space is the hardware's own: core virtualises it (config.c). region_read() and region_write() of
+     * VD_REGION_CONFIG then reach the hardware, and BAR areas may cover the MSI-X table: core cuts it out.
+     */
+    bool raw_config;
+    uint32_t page_size; /* that areas are aligned to, a power of two; 0: this machine's */
+    int poll_fd;        /* readable when dispatch() has work; -1: never needed; the back end's */
 };
 
 /* What the host tells core. Set up by core before open(); callable until close() returns. */
@@ -48,6 +55,7 @@ struct vd_host_map {
     void *host;                         /* NULL with remote */
     const struct vd_dma_remote *remote; /* only when info.dma.indirect */
     uint64_t remote_address;
+    const struct vd_dma_file *file; /* valid during the call; set when info.dma.needs_file */
     uint64_t size;
     uint32_t access;
     uint64_t iova; /* chosen */
@@ -69,6 +77,12 @@ struct vd_backend_ops {
      */
     int (*open)(const struct vd_env *env, const char *address, const struct vd_host_events *events,
                 void **host, struct vd_host_info *info, struct vd_failure *failure);
+    /*
+     * Finds the devices that are there, without touching them: writes up to `max` and returns how many there are. NULL
+     * when the host has no list. -ENOENT: there is no such host here, which is no failure for a list; -EACCES; -EIO.
+     */
+    int (*scan)(const struct vd_env *env, struct vd_device_found *found, size_t max,
+                struct vd_failure *failure);
     /* Releases everything, mappings included. Cannot fail. */
     void (*close)(void *host);
 
@@ -78,8 +92,18 @@ struct vd_backend_ops {
      */
     int (*region_read)(void *host, unsigned index, uint64_t offset, void *buffer, size_t count);
     int (*region_write)(void *host, unsigned index, uint64_t offset, const void *buffer, size_t count);
-    /* For a VD_REGION_MMAP region: the fd (the back end's, until close) and the offset of the region in it. */
+    /*
+     * For a VD_REGION_MMAP region: the fd (the back end's, until close) and the offset of the region in it. NULL when
+     * there never is one.
+     */
     int (*region_fd)(void *host, unsigned index, uint64_t *offset);
+    /*
+     * Maps [offset, offset + size), which lies in one of the areas of a VD_REGION_LOCAL region, into this process, write-
+     * combining when prefetchable; undone by region_unmap() or close(). 0; -ENODEV; -ENOMEM; -EIO. Both NULL: core maps
+     * from region_fd().
+     */
+    int (*region_map)(void *host, unsigned index, uint64_t offset, uint64_t size, void **memory);
+    void (*region_unmap)(void *host, unsigned index, void *memory, uint64_t size);
 
     /*
      * Switches the kind of interrupt: index VD_IRQ_INTX, MSI or MSIX with the number of vectors in use; count 0 turns that

@@ -42,7 +42,8 @@ static void publish_identity(struct vd_device *device)
 }
 
 int vd_device_create(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
-                     struct vd_device **out, struct vd_failure *failure)
+                     const struct vd_device_options *options, struct vd_device **out,
+                     struct vd_failure *failure)
 {
     struct vd_device *device = vd_env_alloc(&context->env, 1, sizeof(*device));
     int ret = -ENOMEM;
@@ -50,6 +51,7 @@ int vd_device_create(struct vd_context *context, const struct vd_backend_ops *op
     *out = NULL;
     if (!device)
         return vd_fail(failure, -ENOMEM, "%s: out of memory while opening the device", address);
+    (void)options; /* the expansion ROM: with config-space virtualisation */
     device->env = &context->env;
     device->ops = ops;
     device->events = (struct vd_host_events){
@@ -68,11 +70,18 @@ int vd_device_create(struct vd_context *context, const struct vd_backend_ops *op
         vd_fail(failure, ret, "%s: out of memory for its interrupt vectors", address);
         goto err_close;
     }
-    vd_dma_state_init(device);
+    ret = vd_dma_state_init(device);
+    if (ret) {
+        vd_fail(failure, ret, "%s: out of memory for its DMA batches", address);
+        goto err_irq;
+    }
+    vd_regions_init(device);
     publish_identity(device);
     *out = device;
     return 0;
 
+err_irq:
+    vd_irq_state_finish(device);
 err_close:
     ops->close(device->host);
 err_address:

@@ -36,6 +36,7 @@ struct vd_region_counters {
 
 /* What is mapped: see dma.c. */
 struct vd_dma_state {
+    struct vd_dma_scratch *scratch;  /* for hosts that take large batches; NULL: the stack will do */
     struct vd_tree chosen;           /* by bus address; empty when the host assigns them */
     struct vd_dma_mapping *live;     /* every live mapping */
     struct vd_dma_mapping *released; /* taken away by quiesce, not yet given back by their holders */
@@ -66,7 +67,11 @@ struct vd_device {
  * Opens `address` through one back end; what vd_device_open() does once it knows which. Errors and ownership as there.
  */
 int vd_device_create(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
-                     struct vd_device **out, struct vd_failure *failure);
+                     const struct vd_device_options *options, struct vd_device **out,
+                     struct vd_failure *failure);
+
+/* Makes flags and areas consistent with each other: region.c. */
+void vd_regions_init(struct vd_device *device);
 
 /* Interrupt state: irq.c. */
 int vd_irq_state_init(struct vd_device *device);
@@ -76,7 +81,7 @@ void vd_irq_fired(void *opaque, unsigned index, uint32_t vector);
 void vd_irq_line_changed(void *opaque, bool asserted);
 
 /* DMA state: dma.c. */
-void vd_dma_state_init(struct vd_device *device);
+int vd_dma_state_init(struct vd_device *device);
 /* Unmaps everything; the holders' handles stay valid until they give them back or the device closes. */
 void vd_dma_release_all(struct vd_device *device);
 void vd_dma_state_finish(struct vd_device *device);

@@ -2,7 +2,7 @@
 /*
  * The DMA domain: validation and accounting in front of the back end's map and unmap.
  *
- * Invariants: a vd_dma_mapping is on exactly one of the lists `live` and `released`; `chosen` holds exactly the live
+ * Invariants: a vd_dma_mapping is on exactly one of the lists `live` and `released` (while it is released, on a list of its own); `chosen` holds exactly the live
  * ones of a domain with chosen addresses; bytes and mappings are the sums over `live`. Everything that unmap needs is
  * allocated at map time, so unmap cannot fail. A mapping that quiesce takes away moves to `released` and stays there
  * until its holder gives the handle back, so a handle never dangles.
@@ -14,8 +14,27 @@
 #include <errno.h>
 #include <string.h>
 
-/* Entries handed to the back end at a time: bounds the stack, large enough that a batch stays a batch. */
-enum { BATCH = 64 };
+/* Entries handed to the back end at a time, unless it asks for more: bounds the stack. */
+enum { BATCH = 64, LARGEST_BATCH = 4096 };
+
+/*
+ * What one batch needs. On the stack for BATCH entries, because a simulated device may re-enter these functions while it
+ * finishes an access; allocated at open for hosts with larger batches, which never call back from a map or unmap.
+ */
+struct vd_dma_scratch {
+    size_t room;
+    struct vd_host_map *down;
+    struct vd_dma_segment *spare; /* results that the caller wants nowhere */
+    size_t *where;                /* whose entry it is */
+    void **tokens;
+};
+
+#define STACK_SCRATCH(name)                                                                                  \
+    struct vd_host_map name##_down[BATCH];                                                                   \
+    struct vd_dma_segment name##_spare[BATCH];                                                               \
+    size_t name##_where[BATCH];                                                                              \
+    void *name##_tokens[BATCH];                                                                              \
+    struct vd_dma_scratch name = {BATCH, name##_down, name##_spare, name##_where, name##_tokens}
 
 struct vd_dma_mapping {
     struct vd_tree_node node; /* bus range, when chosen */
@@ -41,10 +60,47 @@ static void list_del(struct vd_dma_mapping *mapping)
         mapping->next->link = mapping->link;
 }
 
-void vd_dma_state_init(struct vd_device *device)
+static void free_scratch(struct vd_device *device)
 {
+    struct vd_dma_scratch *scratch = device->dma.scratch;
+
+    if (!scratch)
+        return;
+    vd_env_free(device->env, scratch->down);
+    vd_env_free(device->env, scratch->spare);
+    vd_env_free(device->env, scratch->where);
+    vd_env_free(device->env, scratch->tokens);
+    vd_env_free(device->env, scratch);
+    device->dma.scratch = NULL;
+}
+
+static int alloc_scratch(struct vd_device *device, size_t room)
+{
+    struct vd_dma_scratch *scratch = vd_env_alloc(device->env, 1, sizeof(*scratch));
+
+    device->dma.scratch = scratch;
+    if (!scratch)
+        return -ENOMEM;
+    scratch->room = room;
+    scratch->down = vd_env_alloc(device->env, room, sizeof(*scratch->down));
+    scratch->spare = vd_env_alloc(device->env, room, sizeof(*scratch->spare));
+    scratch->where = vd_env_alloc(device->env, room, sizeof(*scratch->where));
+    scratch->tokens = vd_env_alloc(device->env, room, sizeof(*scratch->tokens));
+    if (scratch->down && scratch->spare && scratch->where && scratch->tokens)
+        return 0;
+    free_scratch(device);
+    return -ENOMEM;
+}
+
+int vd_dma_state_init(struct vd_device *device)
+{
+    size_t batch = device->info.dma_batch;
+
     atomic_store(&device->dma.quota_bytes, UINT64_MAX);
     atomic_store(&device->dma.quota_mappings, UINT64_MAX);
+    if (batch <= BATCH)
+        return 0;
+    return alloc_scratch(device, batch < LARGEST_BATCH ? batch : LARGEST_BATCH);
 }
 
 const struct vd_dma_info *vd_dma_info(const struct vd_device *device)
@@ -112,6 +168,8 @@ static int check_entry(const struct vd_device *device, const struct vd_dma_map *
         return -EINVAL;
     if (entry->remote && !info->indirect)
         return -ENOTSUP;
+    if (entry->host && info->needs_file && (!entry->file || entry->file->fd < 0))
+        return -EINVAL;
     if (!is_granular(entry, info->granule))
         return -EINVAL;
     if (info->addressing == VD_DMA_CHOSEN)
@@ -203,11 +261,9 @@ static void finish_entry(struct vd_device *device, struct vd_dma_map *entry, con
     entry->nr_segments = entry->segments ? done->nr_segments : 0;
 }
 
-static void map_chunk(struct vd_device *device, struct vd_dma_map *entries, size_t count)
+static void map_chunk(struct vd_device *device, struct vd_dma_scratch *scratch, struct vd_dma_map *entries,
+                      size_t count)
 {
-    struct vd_host_map down[BATCH];
-    struct vd_dma_segment spare[BATCH];
-    size_t where[BATCH];
     size_t n = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -218,36 +274,50 @@ static void map_chunk(struct vd_device *device, struct vd_dma_map *entries, size
         e->status = device->gone ? -ENODEV : prepare(device, e);
         if (e->status)
             continue;
-        down[n] = (struct vd_host_map){.host = e->host,
-                                       .remote = e->remote,
-                                       .remote_address = e->remote_address,
-                                       .size = e->size,
-                                       .access = e->access,
-                                       .iova = e->iova.value,
-                                       .segments = e->segments ? e->segments : &spare[n],
-                                       .max_segments = e->segments ? e->max_segments : 1};
-        where[n++] = i;
+        scratch->down[n] = (struct vd_host_map){.host = e->host,
+                                                .remote = e->remote,
+                                                .remote_address = e->remote_address,
+                                                .file = e->file,
+                                                .size = e->size,
+                                                .access = e->access,
+                                                .iova = e->iova.value,
+                                                .segments = e->segments ? e->segments : &scratch->spare[n],
+                                                .max_segments = e->segments ? e->max_segments : 1};
+        scratch->where[n++] = i;
     }
     if (n)
-        device->ops->dma_map(device->host, down, n);
+        device->ops->dma_map(device->host, scratch->down, n);
     for (size_t i = 0; i < n; i++)
-        finish_entry(device, &entries[where[i]], &down[i]);
+        finish_entry(device, &entries[scratch->where[i]], &scratch->down[i]);
     note_peaks(&device->dma);
+}
+
+static void map_all(struct vd_device *device, struct vd_dma_scratch *scratch, struct vd_dma_map *entries,
+                    size_t count)
+{
+    for (size_t done = 0; done < count; done += scratch->room)
+        map_chunk(device, scratch, entries + done,
+                  count - done < scratch->room ? count - done : scratch->room);
 }
 
 int vd_dma_map(struct vd_device *device, struct vd_dma_map *entries, size_t count)
 {
-    for (size_t done = 0; done < count; done += BATCH)
-        map_chunk(device, entries + done, count - done < BATCH ? count - done : BATCH);
+    if (device->dma.scratch) {
+        map_all(device, device->dma.scratch, entries, count);
+    } else {
+        STACK_SCRATCH(scratch);
+
+        map_all(device, &scratch, entries, count);
+    }
     for (size_t i = 0; i < count; i++)
         if (entries[i].status)
             return entries[i].status;
     return 0;
 }
 
-static void unmap_chunk(struct vd_device *device, struct vd_dma_mapping **mappings, size_t count)
+static void unmap_chunk(struct vd_device *device, void **tokens, struct vd_dma_mapping **mappings,
+                        size_t count)
 {
-    void *tokens[BATCH];
     size_t n = 0;
 
     for (size_t i = 0; i < count; i++)
@@ -268,27 +338,47 @@ static void unmap_chunk(struct vd_device *device, struct vd_dma_mapping **mappin
 
 void vd_dma_unmap(struct vd_device *device, struct vd_dma_mapping **mappings, size_t count)
 {
-    for (size_t done = 0; done < count; done += BATCH)
-        unmap_chunk(device, mappings + done, count - done < BATCH ? count - done : BATCH);
+    void *few[BATCH];
+    const struct vd_dma_scratch *scratch = device->dma.scratch;
+    size_t room = scratch ? scratch->room : BATCH;
+
+    for (size_t done = 0; done < count; done += room)
+        unmap_chunk(device, scratch ? scratch->tokens : few, mappings + done,
+                    count - done < room ? count - done : room);
+}
+
+/* Lets the host unmap up to `room` live mappings and moves them to `released`; false when there were none. */
+static bool release_some(struct vd_device *device, void **tokens, size_t room)
+{
+    struct vd_dma_mapping *leaving = NULL;
+    size_t n = 0;
+
+    while (device->dma.live && n < room) {
+        struct vd_dma_mapping *mapping = device->dma.live;
+
+        tokens[n++] = mapping->token;
+        list_del(mapping);
+        list_add(&leaving, mapping);
+    }
+    if (!n)
+        return false;
+    device->ops->dma_unmap(device->host, tokens, n);
+    while (leaving) {
+        struct vd_dma_mapping *mapping = leaving;
+
+        forget(device, mapping);
+        list_add(&device->dma.released, mapping);
+    }
+    return true;
 }
 
 void vd_dma_release_all(struct vd_device *device)
 {
-    while (device->dma.live) {
-        struct vd_dma_mapping *batch[BATCH];
-        void *tokens[BATCH];
-        size_t n = 0;
+    void *few[BATCH];
+    const struct vd_dma_scratch *scratch = device->dma.scratch;
 
-        for (struct vd_dma_mapping *m = device->dma.live; m && n < BATCH; m = m->next) {
-            batch[n] = m;
-            tokens[n++] = m->token;
-        }
-        device->ops->dma_unmap(device->host, tokens, n);
-        for (size_t i = 0; i < n; i++) {
-            forget(device, batch[i]);
-            list_add(&device->dma.released, batch[i]);
-        }
-    }
+    while (release_some(device, scratch ? scratch->tokens : few, scratch ? scratch->room : BATCH))
+        ;
 }
 
 void vd_dma_state_finish(struct vd_device *device)
@@ -299,4 +389,5 @@ void vd_dma_state_finish(struct vd_device *device)
         list_del(mapping);
         vd_env_free(device->env, mapping);
     }
+    free_scratch(device);
 }

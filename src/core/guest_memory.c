@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/guard.h"
+#include "base/guard.h"
 
 /* Once this much address space is taken, files are mapped piecewise. */
 static const uint64_t WHOLE_TOTAL_MAX = 1024ull << 30;

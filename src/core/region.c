@@ -6,6 +6,8 @@
 #include "core/device.h"
 
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 int vd_region_info(const struct vd_device *device, unsigned index, struct vd_region_info *out)
 {
@@ -15,6 +17,18 @@ int vd_region_info(const struct vd_device *device, unsigned index, struct vd_reg
     return 0;
 }
 
+void vd_regions_init(struct vd_device *device)
+{
+    for (unsigned i = 0; i < VD_REGION_COUNT; i++) {
+        struct vd_region_info *info = &device->info.regions[i];
+
+        if (info->flags & VD_REGION_MMAP)
+            info->flags |= VD_REGION_LOCAL;
+        if (!info->nr_areas)
+            info->flags &= ~(uint32_t)(VD_REGION_MMAP | VD_REGION_LOCAL);
+    }
+}
+
 int vd_region_fd(const struct vd_device *device, unsigned index, uint64_t *offset)
 {
     if (index >= VD_REGION_COUNT)
@@ -22,6 +36,62 @@ int vd_region_fd(const struct vd_device *device, unsigned index, uint64_t *offse
     if (!(device->info.regions[index].flags & VD_REGION_MMAP) || !device->ops->region_fd)
         return -ENOTSUP;
     return device->ops->region_fd(device->host, index, offset);
+}
+
+static bool in_one_area(const struct vd_region_info *info, uint64_t offset, uint64_t size)
+{
+    for (uint32_t i = 0; i < info->nr_areas; i++) {
+        const struct vd_region_area *area = &info->areas[i];
+
+        if (offset >= area->offset && vd_span_fits(offset - area->offset, size, area->size))
+            return true;
+    }
+    return false;
+}
+
+static int map_from_fd(struct vd_device *device, unsigned index, uint64_t offset, uint64_t size,
+                       void **memory)
+{
+    uint64_t base = 0;
+    int fd = vd_region_fd(device, index, &base);
+    void *at;
+
+    if (fd < 0)
+        return fd;
+    at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(base + offset));
+    if (at == MAP_FAILED)
+        return errno == ENOMEM ? -ENOMEM : errno == ENODEV ? -ENODEV : -EIO;
+    *memory = at;
+    return 0;
+}
+
+int vd_region_map(struct vd_device *device, unsigned index, uint64_t offset, uint64_t size, void **memory)
+{
+    const struct vd_region_info *info;
+
+    *memory = NULL;
+    if (index >= VD_REGION_COUNT || !size || !vd_is_aligned(offset | size, (uint64_t)sysconf(_SC_PAGESIZE)))
+        return -EINVAL;
+    info = &device->info.regions[index];
+    if (!(info->flags & VD_REGION_LOCAL))
+        return -ENOTSUP;
+    if (!in_one_area(info, offset, size))
+        return -EINVAL;
+    if (atomic_load_explicit(&device->gone, memory_order_relaxed))
+        return -ENODEV;
+    if (device->ops->region_map)
+        return device->ops->region_map(device->host, index, offset, size, memory);
+    return map_from_fd(device, index, offset, size, memory);
+}
+
+void vd_region_unmap(struct vd_device *device, unsigned index, void *memory, uint64_t size)
+{
+    if (!memory)
+        return;
+    if (device->ops->region_unmap)
+        device->ops->region_unmap(device->host, index, memory, size);
+    else
+        munmap(memory, size);
 }
 
 static int check(struct vd_device *device, unsigned index, uint32_t need, uint64_t offset, size_t count)

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/guard.h"
 #include "core/context.h"
 #include "core/strategy.h"
 #include "server/listen.h"
@@ -220,4 +221,9 @@ void vd_server_stats(const struct vd_server *server, struct vd_server_stats *out
     pthread_mutex_lock(&c->lock);
     memcpy(out->refusal, c->refusal, sizeof(out->refusal));
     pthread_mutex_unlock(&c->lock);
+}
+
+int vd_server_guard_memory(void)
+{
+    return vd_guard_install();
 }

@@ -26,6 +26,7 @@
 #include <viaduct/notifier.h>
 #include <viaduct/region.h>
 
+#include "arena.h"
 #include "base/le.h"
 #include "sim/edu.h"
 
@@ -49,6 +50,7 @@ struct bench {
     struct vd_device *device;
     struct vd_region_info memory;
     uint8_t *buffer;
+    int buffer_fd;
     struct vd_dma_mapping *mapping;
     struct vd_dma_segment segments[SEGMENTS];
     uint32_t nr_segments;
@@ -70,16 +72,18 @@ static void bench_open(struct bench *bench, void **state)
 
 static void bench_map(struct bench *bench)
 {
+    struct vd_dma_file file = {-1, 0};
     struct vd_dma_map map = {.size = BUFFER,
+                             .file = &file,
                              .access = VD_ACCESS_READ | VD_ACCESS_WRITE,
                              .iova = {vd_dma_info(bench->device)->first.value + (UINT64_C(5) << 32)},
                              .segments = bench->segments,
                              .max_segments = SEGMENTS};
 
-    bench->buffer = aligned_alloc(BUFFER, BUFFER);
+    bench->buffer = arena_create(BUFFER, &bench->buffer_fd);
     assert_non_null(bench->buffer);
-    memset(bench->buffer, 0, BUFFER);
     map.host = bench->buffer;
+    file.fd = bench->buffer_fd;
     assert_int_equal(vd_dma_map(bench->device, &map, 1), 0);
     bench->mapping = map.mapping;
     bench->nr_segments = map.nr_segments;
@@ -89,7 +93,7 @@ static void bench_close(struct bench *bench)
 {
     vd_device_close(bench->device);
     vd_context_destroy(bench->context);
-    free(bench->buffer);
+    arena_destroy(bench->buffer, BUFFER, bench->buffer_fd);
 }
 
 static uint64_t get(struct bench *bench, uint64_t offset, size_t width)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "base/le.h"
 
 uint64_t ex_data_offset(void)
@@ -63,7 +64,9 @@ int ex_map_chunk(struct exerciser *ex, unsigned chunk)
     struct vd_dma_segment segments[16];
     uint64_t offset = (uint64_t)chunk * EX_CHUNK;
     const struct vd_dma_info *info = vd_dma_info(ex->device);
+    const struct vd_dma_file file = {ex->arena_fd, offset};
     struct vd_dma_map map = {.host = ex->options.remote ? NULL : ex->arena + offset,
+                             .file = &file,
                              .remote = ex->options.remote ? &ex->remote : NULL,
                              .remote_address = ex->options.remote ? offset : 0,
                              .size = EX_CHUNK,
@@ -460,19 +463,19 @@ int ex_init(struct exerciser *ex, struct vd_device *device, const struct ex_opti
     (void)vd_irq_info(device, irq_index(ex), &info);
     if (options->wait != EX_POLL)
         ex->nr_notifiers = info.count > EX_QUEUES ? EX_QUEUES + 1 : 1;
-    ex->arena = aligned_alloc(EX_CHUNK, EX_ARENA); /* aligned for any granule */
+    ex->arena = arena_create(EX_ARENA, &ex->arena_fd);
     if (!ex->arena)
         return -ENOMEM;
-    memset(ex->arena, 0, EX_ARENA);
     return options->wait == EX_POLL || info.count ? 0 : -EPROTO;
 }
 
 void ex_finish(struct exerciser *ex)
 {
-    ex_unmap(ex);
+    if (ex->device)
+        ex_unmap(ex);
     for (unsigned i = 0; i <= EX_QUEUES; i++)
         vd_notifier_finish(&ex->notifiers[i]);
-    free(ex->arena);
+    arena_destroy(ex->arena, EX_ARENA, ex->arena_fd);
     ex->arena = NULL;
     free(ex->stamps);
     ex->stamps = NULL;

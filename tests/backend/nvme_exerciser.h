@@ -61,7 +61,8 @@ struct ex_slot {
 struct exerciser {
     struct vd_device *device;
     struct ex_options options;
-    uint8_t *arena;
+    uint8_t *arena; /* shared memory, for hosts that must be handed its file */
+    int arena_fd;
     struct vd_dma_remote remote;
     struct vd_dma_mapping *mappings[EX_MAPPINGS];
     struct ex_span spans[EX_SPANS];
@@ -79,7 +80,10 @@ struct exerciser {
     uint64_t interrupts, doorbells;
 };
 
-/* Allocates the arena and the notifiers; finish() releases them (mappings too). The device stays the caller's. */
+/*
+ * Allocates the arena and the notifiers; finish() releases them (mappings too, unless `device` was set to NULL because it
+ * is closed). The device stays the caller's.
+ */
 int ex_init(struct exerciser *ex, struct vd_device *device, const struct ex_options *options);
 void ex_finish(struct exerciser *ex);
 

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "base/le.h"
 
 enum { WRITE = 1, READ = 2, TRANSFER_ERROR = 4, OPS = 1500, PCI_COMMAND = 4, COMMAND_MASTER = 4 };
@@ -145,9 +146,10 @@ static void exhaust(struct bench *bench, uint64_t size, uint64_t most)
     struct vd_dma_mapping **mappings = calloc(most + 1, sizeof(struct vd_dma_mapping *));
     struct vd_dma_segment segments[16];
     struct vd_dma_usage before, usage;
-    void *memory = aligned_alloc(size, size);
+    struct vd_dma_file file = {-1, 0};
+    void *memory = arena_create(size, &file.fd);
     struct vd_dma_map map = {
-        .size = size, .access = VD_ACCESS_READ, .segments = segments, .max_segments = 16};
+        .size = size, .file = &file, .access = VD_ACCESS_READ, .segments = segments, .max_segments = 16};
     uint64_t count = 0;
 
     assert_non_null(mappings);
@@ -177,7 +179,7 @@ static void exhaust(struct bench *bench, uint64_t size, uint64_t most)
     vd_dma_usage(bench->device, &usage);
     assert_int_equal(usage.mappings, before.mappings);
     assert_int_equal(usage.bytes, before.bytes);
-    free(memory);
+    arena_destroy(memory, size, file.fd);
     free(mappings);
 }
 
@@ -415,8 +417,7 @@ static void closing_releases_what_is_left(void **state)
     bench_start(&bench, state);
     assert_int_equal(ex_load(&bench.ex, false), 0);
     vd_device_close(bench.device);
-    bench.device = NULL;
-    memset(bench.ex.mappings, 0, sizeof(bench.ex.mappings));
+    bench.device = bench.ex.device = NULL;
     bench_close(&bench);
 }
 

@@ -295,6 +295,62 @@ static void a_large_batch_fails_entry_by_entry(void **state)
     check_usage(f, 0, 0);
 }
 
+static unsigned calls_of(const struct fake *fake, enum fake_op op)
+{
+    unsigned n = 0;
+
+    while (fake_call_at(fake, op, n) >= 0)
+        n++;
+    return n;
+}
+
+static void a_host_that_takes_large_batches_gets_them_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct vd_dma_map maps[MANY];
+    struct vd_dma_mapping *handles[MANY];
+
+    f->fake.info.dma_batch = 150;
+    assert_int_equal(fixture_open(f, &fake_ops, NULL), 0);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < MANY; i++)
+            maps[i] = page_at((i + 1) * FAKE_PAGE);
+        maps[140].size = 0;
+        fake_forget_calls(&f->fake);
+        assert_int_equal(vd_dma_map(f->device, maps, MANY), -EINVAL);
+        assert_int_equal(calls_of(&f->fake, FAKE_MAP), 2);
+        for (unsigned i = 0; i < MANY; i++) {
+            assert_int_equal(maps[i].status, i == 140 ? -EINVAL : 0);
+            handles[i] = maps[i].mapping;
+        }
+        check_usage(f, (MANY - 1) * FAKE_PAGE, MANY - 1);
+        if (round == 0)
+            vd_dma_unmap(f->device, handles, MANY);
+        else
+            vd_device_quiesce(f->device);
+        assert_int_equal(calls_of(&f->fake, FAKE_UNMAP), 2);
+        check_usage(f, 0, 0);
+    }
+    vd_dma_unmap(f->device, handles, MANY);
+}
+
+static void memory_without_its_file_is_refused_where_the_host_needs_it(void **state)
+{
+    struct fixture *f = *state;
+    struct vd_dma_file file = {-1, 0};
+    struct vd_dma_map map = page_at(FAKE_PAGE);
+
+    f->fake.info.dma.needs_file = true;
+    assert_int_equal(fixture_open(f, &fake_ops, NULL), 0);
+    check_refused(f, map, -EINVAL);
+    map.file = &file;
+    check_refused(f, map, -EINVAL);
+    file.fd = 0;
+    assert_int_equal(vd_dma_map(f->device, &map, 1), 0);
+    assert_ptr_equal(f->fake.last_file, &file);
+    vd_dma_unmap(f->device, &map.mapping, 1);
+}
+
 static void unmap_skips_null(void **state)
 {
     struct fixture *f = *state;
@@ -398,6 +454,8 @@ int main(void)
         CLOSED(the_hosts_own_limits_are_enforced),
         OPENED(a_refusal_leaves_its_range_free),
         OPENED(a_large_batch_fails_entry_by_entry),
+        CLOSED(a_host_that_takes_large_batches_gets_them_whole),
+        CLOSED(memory_without_its_file_is_refused_where_the_host_needs_it),
         OPENED(unmap_skips_null),
         OPENED(quiesce_takes_the_mapping_but_not_the_handle),
         OPENED(handles_never_given_back_are_freed_by_close),

@@ -80,9 +80,10 @@ static int fake_write(void *host, unsigned index, uint64_t offset, const void *b
 
 static int fake_region_fd(void *host, unsigned index, uint64_t *offset)
 {
-    (void)host;
+    const struct fake *fake = host;
+
     *offset = index * 0x10000ull;
-    return 1000 + (int)index;
+    return fake->bar_fd ? fake->bar_fd : 1000 + (int)index;
 }
 
 static int fake_irq_enable(void *host, unsigned index, uint32_t count)
@@ -129,6 +130,7 @@ static void map_one(struct fake *fake, struct vd_host_map *e)
         e->status = -ENOBUFS;
     if (e->status)
         return;
+    fake->last_file = e->file;
     mapping = free_mapping(fake);
     *mapping = (struct fake_mapping){true, e->host, e->size, e->iova};
     if (dma->addressing == VD_DMA_ASSIGNED)
@@ -321,7 +323,7 @@ int fixture_open(struct fixture *f, const struct vd_backend_ops *ops, struct vd_
     char address[64];
 
     snprintf(address, sizeof(address), "fake:%" PRIxPTR, (uintptr_t)&f->fake);
-    return vd_device_create(f->context, ops, address, &f->device, failure);
+    return vd_device_create(f->context, ops, address, NULL, &f->device, failure);
 }
 
 int fixture_setup_open(void **state)

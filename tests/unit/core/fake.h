@@ -47,11 +47,13 @@ struct fake {
     unsigned fail_map_at; /* the n-th entry of dma_map from now on fails with -EIO; 0: none */
     unsigned split;       /* assigned: segments per mapping, at least 1 */
     bool dispatch_result;
+    int bar_fd; /* what region_fd() answers; 0: a number that is no descriptor */
 
     bool is_open;
     const struct vd_host_events *events;
     uint8_t config[256];
     struct fake_mapping mappings[FAKE_MAPPINGS];
+    const struct vd_dma_file *last_file; /* of the last entry mapped */
     unsigned nr_live, nr_entries;
     unsigned enabled[VD_IRQ_COUNT];
     struct fake_call calls[FAKE_CALLS]; /* the first of them */

@@ -3,15 +3,13 @@
  * The SIGBUS guard. It is per process, so this program installs it once, in front of a handler of its own that proves
  * that bus errors elsewhere still reach whoever was there before.
  */
-#include "core/guard.h"
+#include "base/guard.h"
 
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include <viaduct/server.h>
 
 #include "../base/unit.h"
 #include "core/guest_memory.h"
@@ -36,7 +34,7 @@ static int install(void **state)
 
     (void)state;
     sigemptyset(&own.sa_mask);
-    return sigaction(SIGBUS, &own, NULL) || vd_server_guard_memory() || sigaction(SIGBUS, NULL, &guarded);
+    return sigaction(SIGBUS, &own, NULL) || vd_guard_install() || sigaction(SIGBUS, NULL, &guarded);
 }
 
 static void arm(void)
@@ -102,7 +100,7 @@ static void a_bus_error_elsewhere_goes_to_the_handler_before(void **state)
 static void installing_twice_keeps_the_handler_before(void **state)
 {
     arm();
-    assert_int_equal(vd_server_guard_memory(), 0);
+    assert_int_equal(vd_guard_install(), 0);
     a_bus_error_elsewhere_goes_to_the_handler_before(state);
 }
 

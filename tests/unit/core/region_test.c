@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Region access: what is checked before a host sees it, and what is counted. */
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "../base/unit.h"
 #include "fake.h"
@@ -123,6 +125,39 @@ static void a_host_without_region_fd_has_no_descriptor(void **state)
     assert_int_equal(vd_region_fd(f->device, 2, &offset), -ENOTSUP);
 }
 
+static void a_part_of_an_area_can_be_mapped_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    struct vd_region_info info;
+    void *memory;
+    uint8_t *bytes;
+    int fd = memfd_create("bar", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 0x30000), 0);
+    f->fake.bar_fd = fd;
+    assert_int_equal(vd_region_info(f->device, 2, &info), 0);
+    assert_true(info.flags & VD_REGION_LOCAL); /* what has a descriptor can be mapped here, too */
+    assert_int_equal(vd_region_map(f->device, 2, 0x1000, 0x1000, &memory), 0);
+    bytes = memory;
+    bytes[3] = 0x5a;
+    assert_int_equal(pread(fd, &bytes[4], 1, 0x21003),
+                     1); /* the region's offset in the file, then the area's */
+    assert_int_equal(bytes[4], 0x5a);
+    vd_region_unmap(f->device, 2, memory, 0x1000);
+    assert_int_equal(vd_region_map(f->device, 2, 0, 0x1000, &memory), -EINVAL); /* outside the area */
+    assert_int_equal(vd_region_map(f->device, 2, 0x1000, 0x2000, &memory), -EINVAL);
+    assert_int_equal(vd_region_map(f->device, 2, 0x1000, 0, &memory), -EINVAL);
+    assert_int_equal(vd_region_map(f->device, 2, 0x1800, 0x800, &memory), -EINVAL);
+    assert_int_equal(vd_region_map(f->device, 2, 0x1000, UINT64_MAX - 0xfff, &memory), -EINVAL);
+    assert_int_equal(vd_region_map(f->device, 0, 0, 0x1000, &memory), -ENOTSUP);
+    assert_int_equal(vd_region_map(f->device, VD_REGION_COUNT, 0, 0x1000, &memory), -EINVAL);
+    f->fake.events->gone(f->fake.events->opaque);
+    assert_int_equal(vd_region_map(f->device, 2, 0x1000, 0x1000, &memory), -ENODEV);
+    assert_null(memory);
+    close(fd);
+}
+
 #define OPENED(test) cmocka_unit_test_setup_teardown(test, fixture_setup_open, fixture_teardown)
 
 int main(void)
@@ -136,6 +171,7 @@ int main(void)
         OPENED(the_hosts_refusal_is_handed_on),
         OPENED(accesses_and_refusals_are_counted),
         OPENED(only_a_mappable_region_has_a_descriptor),
+        OPENED(a_part_of_an_area_can_be_mapped_and_nothing_else),
         cmocka_unit_test_setup_teardown(a_host_without_region_fd_has_no_descriptor, fixture_setup,
                                         fixture_teardown),
     };

@@ -404,7 +404,7 @@ static void a_command_that_came_with_an_answer_is_not_slept_over(void **state)
     snprintf(address, sizeof(address), "sleeper:%p", (void *)&sleeper);
     pthread_mutex_init(&rig.lock, NULL);
     assert_int_equal(vd_context_create(NULL, &rig.context), 0);
-    assert_int_equal(vd_device_create(rig.context, &sleeper_ops, address, &rig.device, NULL), 0);
+    assert_int_equal(vd_device_create(rig.context, &sleeper_ops, address, NULL, &rig.device, NULL), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     serve.client_fd = ends[0];
     assert_int_equal(rig_serve(&rig, &serve, NULL), 0);

@@ -4,15 +4,13 @@
  * matters here. A slot is claimed by `used`, then filled, then published by `size`; the handler looks at published
  * slots only.
  */
-#include "core/guard.h"
+#include "base/guard.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include <viaduct/server.h>
 
 enum { SLOTS = 2048 };
 
@@ -87,7 +85,7 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
     sigaction(SIGBUS, &previous, NULL); /* the instruction runs again and takes the default action */
 }
 
-int vd_server_guard_memory(void)
+int vd_guard_install(void)
 {
     struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
     struct sigaction present;
