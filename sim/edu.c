@@ -25,6 +25,8 @@ struct edu_options {
     uint64_t vectors;
     unsigned irq;
     bool rom;
+    bool window;
+    bool flr;
 };
 
 /* A copy under way; taken from the registers when it was started. */
@@ -73,6 +75,10 @@ static const struct sim_option edu_options[] = {
      .fallback = "msix", .help = "the best kind of interrupt that is offered, next to the lesser ones"},
     {"rom", SIM_OPTION_BOOL, .offset = FIELD(rom), .values = "on, off", .fallback = "on",
      .help = "whether there is an option ROM"},
+    {"window", SIM_OPTION_BOOL, .offset = FIELD(window), .values = "on, off", .fallback = "on",
+     .help = "whether the memory BAR has a page that must trap"},
+    {"flr", SIM_OPTION_BOOL, .offset = FIELD(flr), .values = "on, off", .fallback = "on",
+     .help = "whether a function-level reset is offered"},
 };
 
 /* Interrupts. */
@@ -170,14 +176,16 @@ static void end_copy(struct edu *edu, enum edu_error error, uint64_t address)
 /* True when one side of a copy can be addressed: inside BAR 2 but outside the window, or a range that does not wrap. */
 static bool side_fits(const struct edu *edu, bool in_memory, uint64_t address, uint64_t length)
 {
-    struct vd_range window = {edu->window_offset, edu->window_offset + edu->window_size - 1};
-    struct vd_range range;
+    struct vd_range window, range;
 
     if (!length)
         return true;
     if (!vd_range_make(address, length, &range))
         return false;
-    return !in_memory || (range.last < edu->memory_size && !vd_range_overlaps(range, window));
+    if (!in_memory)
+        return true;
+    return range.last < edu->memory_size && !(vd_range_make(edu->window_offset, edu->window_size, &window) &&
+                                              vd_range_overlaps(range, window));
 }
 
 static void start_copy(struct edu *edu, uint32_t control)
@@ -516,7 +524,7 @@ static void fill_info(const struct edu *edu, const struct edu_options *options,
 {
     uint64_t after = edu->window_offset + edu->window_size;
 
-    *info = (struct sim_endpoint_info){.model = "Viaduct test device (edu)", .intx = true, .flr = true};
+    *info = (struct sim_endpoint_info){.model = "Viaduct test device (edu)", .intx = true};
     info->identity = (struct sim_identity){.vendor = EDU_VENDOR,
                                            .device = EDU_DEVICE,
                                            .subvendor = EDU_VENDOR,
@@ -529,9 +537,10 @@ static void fill_info(const struct edu *edu, const struct edu_options *options,
         .is64 = true,
         .prefetchable = true,
         .fd = edu->memory_fd,
-        .nr_areas = 2,
+        .nr_areas = options->window ? 2 : 1,
         .areas = {{0, edu->window_offset}, {after, edu->memory_size - after}},
     };
+    info->flr = options->flr;
     info->rom_size = options->rom ? EDU_ROM_SIZE : 0;
     if (options->irq == IRQ_OPTION_MSIX)
         info->msix_vectors = edu->vectors;
@@ -557,8 +566,8 @@ static int open_memory(struct edu *edu, const struct edu_options *options)
     edu->memory = memory;
     edu->memory_fd = fd;
     edu->memory_size = options->memory;
-    edu->window_size = (uint64_t)sysconf(_SC_PAGESIZE);
-    edu->window_offset = options->memory / 2;
+    edu->window_size = options->window ? (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    edu->window_offset = options->window ? options->memory / 2 : options->memory;
     return 0;
 }
 

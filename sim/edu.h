@@ -5,7 +5,7 @@
  * PCI identity: vendor 1234 (QEMU's test devices), device 11e9 (next to QEMU's own edu, 11e8, whose registers are
  * others), class ff0000. BAR 0 holds registers, the MSI-X table and the PBA, all trapped. BAR 2 (64-bit, prefetchable)
  * is memory that may be mapped, but for one host page in its middle, the window, behind which BAR 0's registers appear
- * again: whoever maps it wrongly reads memory there instead of EDU_ID. Interrupts by option irq=: "msix" offers MSI-X,
+ * again: whoever maps it wrongly reads memory there instead of EDU_ID (option window=off: no window). Interrupts by option irq=: "msix" offers MSI-X,
  * MSI and INTx, "msi" MSI and INTx, "intx" only INTx.
  *
  * Registers are little-endian. 64-bit ones may also be accessed as two 32-bit halves. Narrower reads give the bytes
@@ -45,7 +45,7 @@ enum edu_register {
         0x20, /* ro 64: accesses of BAR 2 outside the window that trapped although it can be mapped */
     EDU_MEMORY_SIZE = 0x28,   /* ro 64: BAR 2 */
     EDU_WINDOW_OFFSET = 0x30, /* ro 64: of the window in BAR 2 */
-    EDU_WINDOW_SIZE = 0x38,   /* ro 64: a host page */
+    EDU_WINDOW_SIZE = 0x38,   /* ro 64: a host page; 0 with window=off */
     EDU_SOURCE = 0x40,        /* rw 64: bus address, or offset in BAR 2 with EDU_FROM_MEMORY */
     EDU_DESTINATION = 0x48,   /* rw 64: bus address, or offset in BAR 2 with EDU_TO_MEMORY */
     EDU_LENGTH = 0x50,        /* rw 64: bytes; 0 is done at once */

@@ -29,20 +29,35 @@ static bool inject(void *opaque, const char *site)
     return bench->fail_at && atomic_fetch_add(&bench->steps, 1) + 1 == bench->fail_at;
 }
 
-static void make_address(struct bench *bench)
+static void make_image(struct bench *bench)
 {
-    const struct configuration *configuration = bench->configuration;
     int fd;
 
-    snprintf(bench->address, sizeof(bench->address), "%s", configuration->address);
-    if (!configuration->file)
-        return;
-    snprintf(bench->image, sizeof(bench->image), "suite-%s.XXXXXX", configuration->name);
+    snprintf(bench->image, sizeof(bench->image), "suite-%s.XXXXXX", bench->configuration->name);
     fd = mkstemp(bench->image);
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, 16 << 20), 0);
     close(fd);
-    snprintf(bench->address, sizeof(bench->address), "%s,image=%s", configuration->address, bench->image);
+}
+
+static void make_address(struct bench *bench)
+{
+    const struct configuration *configuration = bench->configuration;
+    const char *target = configuration->dextd ? configuration->dextd : configuration->address;
+    char device[256];
+    const char *const devices[] = {device, NULL};
+    int length;
+
+    if (configuration->file)
+        make_image(bench);
+    length = snprintf(device, sizeof(device), "%s%s%s%s", configuration->dextd ? "01:00.0=" : "", target,
+                      configuration->file ? ",image=" : "", bench->image);
+    assert_in_range(length, 1, sizeof(device) - 1);
+    memcpy(bench->address, device, sizeof(device));
+    if (!configuration->dextd)
+        return;
+    dextd_start(&bench->dextd, devices);
+    snprintf(bench->address, sizeof(bench->address), "apple:01:00.0,socket=%s", bench->dextd.socket);
 }
 
 void bench_prepare(struct bench *bench, void **state)
@@ -81,6 +96,7 @@ void bench_close(struct bench *bench)
     vd_device_close(bench->device);
     vd_context_destroy(bench->context);
     assert_int_equal(bench->live, 0);
+    dextd_stop(&bench->dextd);
     if (bench->image[0])
         unlink(bench->image);
 }

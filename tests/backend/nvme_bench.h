@@ -15,12 +15,14 @@
 
 #include <stdatomic.h>
 
+#include "dextd.h"
 #include "nvme_exerciser.h"
 
 struct configuration {
     const char *name, *address;
     struct ex_options options;
-    bool file; /* the address gets ",image=" and a file of its own */
+    bool file;         /* the address gets ",image=" and a file of its own */
+    const char *dextd; /* the device is "01:00.0=<this>" of a viaduct-dextd of its own; address is not used */
 };
 
 /* What a test has: a context that counts allocations, an open device and an exerciser, brought up unless said. */
@@ -33,6 +35,7 @@ struct bench {
     struct vd_device *device;
     struct exerciser ex;
     char address[256], image[64];
+    struct dextd dextd;
 };
 
 /* Makes the context and the image; opens the device too; starts the exerciser too. *state is the configuration. */

@@ -27,6 +27,22 @@ static void registers_identify_and_keep_scratch(void **state)
     machine_stop(m, 0);
 }
 
+static void without_a_window_the_whole_bar_is_memory(void **state)
+{
+    struct machine *m = machine_start("window=off,bar=256K");
+    const struct sim_bar *bar = &sim_function_info(m->function)->bars[EDU_MEMORY_BAR];
+    uint8_t byte = 0x5a, seen = 0;
+
+    assert_int_equal(bar->nr_areas, 1);
+    assert_int_equal(bar->areas[0].size, bar->size);
+    assert_int_equal(reg_read(m, EDU_WINDOW_SIZE, 8), 0);
+    sim_function_bar_write(m->function, EDU_MEMORY_BAR, bar->size / 2, &byte, 1);
+    assert_int_equal(pread(bar->fd, &seen, 1, (off_t)(bar->size / 2)), 1);
+    assert_int_equal(seen, 0x5a);
+    assert_int_equal(reg_read(m, EDU_WINDOW_ACCESSES, 8), 0);
+    machine_stop(m, 0);
+}
+
 static void narrow_write_is_ignored_and_recorded(void **state)
 {
     struct machine *m = machine_start("");
@@ -380,6 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(registers_identify_and_keep_scratch),
+        cmocka_unit_test(without_a_window_the_whole_bar_is_memory),
         cmocka_unit_test(narrow_write_is_ignored_and_recorded),
         cmocka_unit_test(every_register_access_is_counted),
         cmocka_unit_test(odd_spans_are_split_at_natural_alignment),
