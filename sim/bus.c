@@ -8,12 +8,15 @@
  * - Which kind of interrupt is delivered is the host's doing (sim_function_irq_enable()), as only the host programs real
  *   MSI hardware. The guest's MSI and MSI-X control bits, table and mask bits are kept and read back, and steer nothing.
  * - `intx_out` is the level the host was last told.
+ * - Once `gone` is set, neither the endpoint's registers nor its dispatch are called; quiesce, reset and destroy are, as
+ *   its helper threads must still be brought to an end.
  * Lock: none, the owner's thread only; sim_port_wake() from any thread.
  */
 #include "sim/bus.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/le.h"
@@ -44,8 +47,9 @@ struct sim_function {
     struct sim_config config;
     uint8_t *msix_table; /* msix_vectors entries, NULL without MSI-X */
     uint8_t *msix_pba;
-    bool intx_line; /* driven by the endpoint */
-    bool intx_out;  /* as announced to the host */
+    bool intx_line;   /* driven by the endpoint */
+    bool intx_out;    /* as announced to the host */
+    atomic_bool gone; /* pulled out; read by sim_port_wake() on any thread */
     struct sim_wake wake;
 };
 
@@ -95,7 +99,7 @@ static void free_values(const struct vd_env *env, const struct sim_endpoint_ops 
     vd_env_free(env, values);
 }
 
-static void unplug(struct sim_function *function)
+static void destroy_function(struct sim_function *function)
 {
     const struct vd_env *env = function->machine->env;
 
@@ -115,7 +119,7 @@ void sim_machine_destroy(struct sim_machine *machine)
         struct sim_function *function = machine->functions;
 
         machine->functions = function->next;
-        unplug(function);
+        destroy_function(function);
     }
     sim_dart_destroy(machine->dart);
     vd_env_free(machine->env, machine);
@@ -160,6 +164,20 @@ static int alloc_msix(const struct vd_env *env, struct sim_function *function)
     return function->msix_table && function->msix_pba ? 0 : -ENOMEM;
 }
 
+/* As hardware has them: what a host must keep from its guests comes first and last. */
+static void add_extended(struct sim_config *config, const struct sim_endpoint_info *info)
+{
+    unsigned bar = 0;
+
+    while (bar < SIM_BARS && !info->bars[bar].size)
+        bar++;
+    if (bar < SIM_BARS)
+        sim_config_add_rebar(config, bar, info->bars[bar].size);
+    sim_config_add_aer(config);
+    sim_config_add_serial(config, (uint64_t)info->identity.vendor << 48 | info->identity.device);
+    sim_config_add_ats(config);
+}
+
 static void build_config(struct sim_function *function)
 {
     const struct sim_endpoint_info *info = &function->info;
@@ -182,6 +200,7 @@ static void build_config(struct sim_function *function)
     if (info->msix_vectors)
         sim_config_add_msix(config, info->msix_vectors, info->msix_bar, info->msix_table, info->msix_bar,
                             info->msix_pba);
+    add_extended(config, info);
     sim_config_seal(config);
 }
 
@@ -230,6 +249,11 @@ err_wake:
 err_free:
     vd_env_free(env, function);
     return err;
+}
+
+static bool is_gone(const struct sim_function *function)
+{
+    return atomic_load_explicit(&function->gone, memory_order_relaxed);
 }
 
 const struct sim_endpoint_info *sim_function_info(const struct sim_function *function)
@@ -283,7 +307,7 @@ void sim_function_irq_enable(struct sim_function *function, enum sim_irq_kind ki
 {
     struct sim_port *port = &function->port;
 
-    if (count == 0 && port->irq_kind != kind)
+    if (is_gone(function) || (count == 0 && port->irq_kind != kind))
         return;
     port->irq_kind = count ? kind : SIM_IRQ_NONE;
     port->irq_vectors = count;
@@ -331,27 +355,61 @@ static void update_dma(struct sim_function *function)
     function->port.dma_on = on;
 }
 
-void sim_function_reset(struct sim_function *function)
+/* `restore` brings config space back to its reset state. */
+static void reset_with(struct sim_function *function, void (*restore)(struct sim_config *config))
 {
     function->ops->reset(function->endpoint);
     function->port.resets++;
     function->intx_line = false;
-    sim_config_reset(&function->config);
+    restore(&function->config);
     reset_msix(function);
     update_dma(function);
     update_intx(function);
 }
 
+void sim_function_reset(struct sim_function *function)
+{
+    if (!is_gone(function))
+        reset_with(function, sim_config_reset);
+}
+
+void sim_function_hot_reset(struct sim_function *function)
+{
+    if (!is_gone(function))
+        reset_with(function, sim_config_hot_reset);
+}
+
+void sim_function_set_multifunction(struct sim_function *function)
+{
+    sim_config_set_multifunction(&function->config);
+}
+
+void sim_function_unplug(struct sim_function *function)
+{
+    if (is_gone(function))
+        return;
+    /* The power is gone: nothing stays under way, no line is driven. */
+    reset_with(function, sim_config_hot_reset);
+    atomic_store(&function->gone, true);
+    sim_wake_take(&function->wake);
+}
+
 void sim_function_config_read(struct sim_function *function, unsigned offset, void *buffer, size_t count)
 {
-    sim_config_read(&function->config, offset, buffer, count);
+    if (is_gone(function))
+        memset(buffer, 0xff, count);
+    else
+        sim_config_read(&function->config, offset, buffer, count);
 }
 
 void sim_function_config_write(struct sim_function *function, unsigned offset, const void *buffer,
                                size_t count)
 {
-    unsigned effects = sim_config_write(&function->config, offset, buffer, count);
+    unsigned effects;
 
+    if (is_gone(function))
+        return;
+    effects = sim_config_write(&function->config, offset, buffer, count);
     if (effects & SIM_CONFIG_FLR) {
         sim_function_reset(function);
         return;
@@ -363,6 +421,12 @@ void sim_function_config_write(struct sim_function *function, unsigned offset, c
 }
 
 /* BARs. */
+
+/* Whether BAR accesses reach the function; when not, the root complex reads all ones and writes are lost. */
+static bool answers(const struct sim_function *function)
+{
+    return !is_gone(function) && sim_config_powered(&function->config);
+}
 
 /* The bytes of the MSI-X table or PBA behind `offset`, with their number in *left; NULL: it is the endpoint's. */
 static uint8_t *msix_bytes(const struct sim_function *function, unsigned bar, uint64_t offset, size_t *left,
@@ -442,8 +506,8 @@ void sim_function_bar_read(struct sim_function *function, unsigned bar, uint64_t
     uint8_t *out = buffer;
 
     assert(bar < SIM_BARS && vd_span_fits(offset, count, function->info.bars[bar].size));
-    if (!sim_config_powered(&function->config)) {
-        memset(buffer, 0xff, count); /* nobody answers: the root complex reads all ones */
+    if (!answers(function)) {
+        memset(buffer, 0xff, count);
         return;
     }
     for (size_t done = 0; done < count;)
@@ -456,7 +520,7 @@ void sim_function_bar_write(struct sim_function *function, unsigned bar, uint64_
     const uint8_t *in = buffer;
 
     assert(bar < SIM_BARS && vd_span_fits(offset, count, function->info.bars[bar].size));
-    if (!sim_config_powered(&function->config))
+    if (!answers(function))
         return;
     for (size_t done = 0; done < count;)
         done += write_piece(function, bar, offset + done, in + done, count - done);
@@ -465,13 +529,16 @@ void sim_function_bar_write(struct sim_function *function, unsigned bar, uint64_
 void sim_function_rom_read(struct sim_function *function, uint64_t offset, void *buffer, size_t count)
 {
     assert(vd_span_fits(offset, count, function->info.rom_size));
-    function->ops->rom_read(function->endpoint, offset, buffer, count);
+    if (is_gone(function))
+        memset(buffer, 0xff, count);
+    else
+        function->ops->rom_read(function->endpoint, offset, buffer, count);
 }
 
 bool sim_function_dispatch(struct sim_function *function, bool will_block)
 {
     sim_wake_take(&function->wake);
-    return function->ops->dispatch(function->endpoint, will_block);
+    return !is_gone(function) && function->ops->dispatch(function->endpoint, will_block);
 }
 
 int sim_function_poll_fd(const struct sim_function *function)
@@ -524,6 +591,11 @@ uint64_t sim_port_dma_generation(const struct sim_port *port)
     return sim_dart_generation(port->dart) + port->gate_changes;
 }
 
+bool sim_port_can_master(const struct sim_port *port)
+{
+    return port->dma_on;
+}
+
 uint64_t sim_port_resets(const struct sim_port *port)
 {
     return port->resets;
@@ -531,7 +603,8 @@ uint64_t sim_port_resets(const struct sim_port *port)
 
 void sim_port_wake(struct sim_port *port)
 {
-    sim_wake_raise(&port->function->wake);
+    if (!atomic_load(&port->function->gone))
+        sim_wake_raise(&port->function->wake);
 }
 
 /* The endpoints there are. */

@@ -49,6 +49,16 @@ void sim_function_rom_read(struct sim_function *function, uint64_t offset, void 
 void sim_function_irq_enable(struct sim_function *function, enum sim_irq_kind kind, unsigned count);
 /* FLR from the host's side. */
 void sim_function_reset(struct sim_function *function);
+/* A reset of the link above (PCIe 6.6.1), whether or not the function can do an FLR. */
+void sim_function_hot_reset(struct sim_function *function);
+/* Says in config space that the device has further functions; they are machines of their own, or others of this one. */
+void sim_function_set_multifunction(struct sim_function *function);
+/*
+ * The function is pulled out, with what it was doing. When this returns it does no DMA and sends no interrupt any more;
+ * from then on reads give all ones, writes and everything else asked of it are dropped, and its mappings can still be
+ * unmapped. Pulling it again does nothing. It is freed with its machine.
+ */
+void sim_function_unplug(struct sim_function *function);
 bool sim_function_dispatch(struct sim_function *function, bool will_block);
 int sim_function_poll_fd(const struct sim_function *function);
 

@@ -21,6 +21,7 @@ enum {
     OFF_REVISION = 0x08,
     OFF_CLASS = 0x09,
     OFF_CACHE_LINE = 0x0c,
+    OFF_HEADER_TYPE = 0x0e,
     OFF_BAR0 = 0x10,
     OFF_SUBVENDOR = 0x2c,
     OFF_SUBDEVICE = 0x2e,
@@ -41,10 +42,24 @@ enum {
     STATUS_INTX = 0x0008,
     STATUS_CAP_LIST = 0x0010,
     STATUS_ERRORS = 0xf900,
+    HEADER_MULTIFUNCTION = 0x80,
 };
 
 /* PCI H and PCIe 7.5.3.1: capability ids. */
 enum { CAP_PM = 0x01, CAP_MSI = 0x05, CAP_PCIE = 0x10, CAP_MSIX = 0x11 };
+
+/* PCIe 7.6.3, 7.8, 7.9: extended capabilities. */
+enum {
+    EXT_CAPS = 0x100,
+    EXT_VERSION_SHIFT = 16,
+    EXT_NEXT_SHIFT = 20,
+    EXT_CAP_AER = 0x01,
+    EXT_CAP_SERIAL = 0x03,
+    EXT_CAP_ATS = 0x0f,
+    EXT_CAP_REBAR = 0x15,
+    AER_UNCORRECTABLE = 0x003ff030,
+    AER_CORRECTABLE = 0x000031c1,
+};
 
 /* PCIe 7.5.3: registers of the PCI Express capability. */
 enum {
@@ -189,9 +204,78 @@ uint16_t sim_config_add_msix(struct sim_config *config, unsigned vectors, unsign
     return at;
 }
 
+/* Links an extended capability of `size` bytes into the second chain (PCIe 7.6.2), which starts at 0x100. */
+static uint16_t add_ext_cap(struct sim_config *config, uint16_t id, unsigned version, unsigned size)
+{
+    uint16_t offset = config->next_ext ? config->next_ext : EXT_CAPS;
+
+    assert(offset + size <= SIM_CONFIG_SIZE);
+    if (config->last_ext)
+        put32(config, config->last_ext,
+              vd_load32(&config->bytes[config->last_ext]) | (uint32_t)offset << EXT_NEXT_SHIFT, 0);
+    put32(config, offset, id | version << EXT_VERSION_SHIFT, 0);
+    config->last_ext = offset;
+    config->next_ext = (uint16_t)((offset + size + 3) & ~3u);
+    return offset;
+}
+
+uint16_t sim_config_add_aer(struct sim_config *config)
+{
+    uint16_t at = add_ext_cap(config, EXT_CAP_AER, 2, 0x48);
+
+    /* 7.8.4: the errors every function reports; unsupported requests are the only advisory ones here */
+    vd_store32(&config->clear_by_one[at + 4u], AER_UNCORRECTABLE);
+    put32(config, at + 8u, 0, AER_UNCORRECTABLE);
+    put32(config, at + 0xcu, 0x00062010, AER_UNCORRECTABLE);
+    vd_store32(&config->clear_by_one[at + 0x10u], AER_CORRECTABLE);
+    put32(config, at + 0x14u, 0x00002000, AER_CORRECTABLE);
+    config->aer = at;
+    return at;
+}
+
+uint16_t sim_config_add_serial(struct sim_config *config, uint64_t serial)
+{
+    uint16_t at = add_ext_cap(config, EXT_CAP_SERIAL, 1, 12);
+
+    put32(config, at + 4u, (uint32_t)serial, 0);
+    put32(config, at + 8u, (uint32_t)(serial >> 32), 0);
+    return at;
+}
+
+uint16_t sim_config_add_rebar(struct sim_config *config, unsigned bar, uint64_t size)
+{
+    uint16_t at = add_ext_cap(config, EXT_CAP_REBAR, 1, 12);
+    unsigned log2 = 0;
+
+    assert(vd_is_power_of_two(size) && bar < SIM_BARS);
+    while (1ull << (20 + log2) < size && log2 < 19)
+        log2++;
+    /* 7.8.6: every size from 1 MiB to 512 GiB, one BAR; the size can be written */
+    put32(config, at + 4u, 0x00fffff0, 0);
+    put32(config, at + 8u, bar | 1u << 5 | log2 << 8, 0x3f00);
+    config->rebar = at;
+    return at;
+}
+
+uint16_t sim_config_add_ats(struct sim_config *config)
+{
+    uint16_t at = add_ext_cap(config, EXT_CAP_ATS, 1, 8);
+
+    put16(config, at + 4u, 0x0020, 0); /* 10.5.1.2: page-aligned requests */
+    put16(config, at + 6u, 0, 0x801f); /* 10.5.1.3: enable, smallest translation unit */
+    config->ats = at;
+    return at;
+}
+
 void sim_config_seal(struct sim_config *config)
 {
     memcpy(config->initial, config->bytes, sizeof(config->bytes));
+}
+
+void sim_config_set_multifunction(struct sim_config *config)
+{
+    config->bytes[OFF_HEADER_TYPE] |= HEADER_MULTIFUNCTION;
+    config->initial[OFF_HEADER_TYPE] |= HEADER_MULTIFUNCTION;
 }
 
 /* PCIe 6.6.2: an FLR leaves these to whoever set up the link and the hierarchy. */
@@ -216,6 +300,11 @@ void sim_config_reset(struct sim_config *config)
     memcpy(fresh, config->initial, sizeof(fresh));
     keep_over_reset(config, fresh);
     memcpy(config->bytes, fresh, sizeof(fresh));
+}
+
+void sim_config_hot_reset(struct sim_config *config)
+{
+    memcpy(config->bytes, config->initial, sizeof(config->bytes));
 }
 
 void sim_config_read(const struct sim_config *config, unsigned offset, void *buffer, size_t count)

@@ -21,6 +21,8 @@ struct sim_config {
     uint16_t last_cap;                /* header of the newest capability, 0: none yet */
     uint16_t next_free;
     uint16_t pcie, msi, msix, pm; /* offsets of capabilities, 0: absent */
+    uint16_t last_ext, next_ext;  /* the same for extended capabilities as last_cap and next_free */
+    uint16_t aer, rebar, ats;
 };
 
 struct sim_identity {
@@ -42,10 +44,22 @@ uint16_t sim_config_add_pcie(struct sim_config *config, bool flr);
 uint16_t sim_config_add_msi(struct sim_config *config, unsigned vectors);
 uint16_t sim_config_add_msix(struct sim_config *config, unsigned vectors, unsigned table_bar,
                              uint32_t table_offset, unsigned pba_bar, uint32_t pba_offset);
+/*
+ * Extended capabilities, in the order of the calls; each returns its offset, the first 0x100. What they promise is only
+ * registers: no error is logged, no BAR changes its size, no address is translated.
+ */
+uint16_t sim_config_add_aer(struct sim_config *config);
+uint16_t sim_config_add_serial(struct sim_config *config, uint64_t serial);
+uint16_t sim_config_add_rebar(struct sim_config *config, unsigned bar, uint64_t size);
+uint16_t sim_config_add_ats(struct sim_config *config);
 /* Remembers the present content as the reset state. */
 void sim_config_seal(struct sim_config *config);
+/* One of several functions of its device: bit 7 of the header type (PCI 6.2.1). Before or after sealing. */
+void sim_config_set_multifunction(struct sim_config *config);
 /* Back to the reset state (PCIe 6.6.2: what FLR resets). */
 void sim_config_reset(struct sim_config *config);
+/* The same after a conventional reset (PCIe 6.6.1), which an FLR's exceptions do not survive either. */
+void sim_config_hot_reset(struct sim_config *config);
 
 void sim_config_read(const struct sim_config *config, unsigned offset, void *buffer, size_t count);
 /* What a write did that the function must act on. */

@@ -103,6 +103,8 @@ int sim_port_dma_iov(struct sim_port *port, uint64_t address, uint64_t size, enu
 void sim_port_dma_unpin(struct sim_port *port, uint64_t address, uint64_t size);
 void *sim_port_dma_peek(struct sim_port *port, uint64_t address, uint64_t size, enum sim_access access);
 uint64_t sim_port_dma_generation(const struct sim_port *port);
+/* Bus mastering is on and the function powered. */
+bool sim_port_can_master(const struct sim_port *port);
 /* Function-level resets so far. */
 uint64_t sim_port_resets(const struct sim_port *port);
 

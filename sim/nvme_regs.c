@@ -145,7 +145,10 @@ void nvme_fatal(struct nvme *nvme, const char *why)
 {
     if (nvme->state == NVME_FAILED)
         return;
-    if (may_complain(nvme))
+    if (!sim_port_can_master(
+            nvme->port)) /* the host took it away, as it does before it lets go of a device */
+        vd_info(nvme->env, "nvme: fatal status, bus mastering is off: %s", why);
+    else if (may_complain(nvme))
         vd_warn(nvme->env, "nvme: fatal status: %s", why);
     nvme->state = NVME_FAILED;
     nvme->regs.csts |= NVME_CSTS_CFS;

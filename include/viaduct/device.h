@@ -53,7 +53,8 @@ struct vd_device_options {
 /**
  * The same with options.
  * @param options NULL for all defaults; copied
- * @return as vd_device_open(); -EINVAL also for bad options; the errors of reading the ROM file
+ * @return as vd_device_open(); -EINVAL also for bad options; -ENOTSUP the host virtualises config space itself, so its
+ *         ROM cannot be replaced; the errors of reading the ROM file
  */
 VD_EXPORT int vd_device_open_with(struct vd_context *context, const char *address,
                                   const struct vd_device_options *options, struct vd_device **out,

@@ -31,7 +31,8 @@ struct vd_host_info {
     uint32_t dma_batch; /* most entries that one dma_map() or dma_unmap() takes; 0: core's default of 64 */
     /*
      * Config space is the hardware's own: core virtualises it (config.c). region_read() and region_write() of
-     * VD_REGION_CONFIG then reach the hardware, and BAR areas may cover the MSI-X table: core cuts it out.
+     * VD_REGION_CONFIG then reach the hardware, in naturally aligned accesses of 1, 2 or 4 bytes, and areas of BARs may
+     * cover the MSI-X table: core cuts it out.
      */
     bool raw_config;
     uint32_t page_size; /* that areas are aligned to, a power of two; 0: this machine's */

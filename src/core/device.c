@@ -41,6 +41,45 @@ static void publish_identity(struct vd_device *device)
     };
 }
 
+/* The expansion ROM as the options want it; before config space, whose ROM register says the size. */
+static int choose_rom(struct vd_device *device, const struct vd_device_options *options,
+                      struct vd_failure *failure)
+{
+    struct vd_region_info *region = &device->info.regions[VD_REGION_ROM];
+    uint64_t size;
+    int ret;
+
+    if (!options || (!options->rom && !options->no_rom))
+        return 0;
+    if (!device->info.raw_config)
+        return vd_fail(
+            failure, -ENOTSUP,
+            "%s: this host describes the expansion ROM itself; use the VMM's own ROM options (QEMU: "
+            "romfile=, rombar=)",
+            device->address);
+    *region = (struct vd_region_info){0};
+    if (!options->rom)
+        return 0;
+    ret = vd_rom_load(device->env, device->address, options->rom, &device->rom, &size, failure);
+    if (!ret)
+        *region = (struct vd_region_info){.size = size, .flags = VD_REGION_READ};
+    return ret;
+}
+
+static int virtualise(struct vd_device *device, const struct vd_device_options *options,
+                      struct vd_failure *failure)
+{
+    int ret = choose_rom(device, options, failure);
+
+    if (ret || !device->info.raw_config)
+        return ret;
+    ret = vd_config_create(device->env, device->address, device->ops, device->host, &device->info,
+                           &device->config, failure);
+    if (ret)
+        vd_env_free(device->env, device->rom);
+    return ret;
+}
+
 int vd_device_create(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
                      const struct vd_device_options *options, struct vd_device **out,
                      struct vd_failure *failure)
@@ -51,7 +90,6 @@ int vd_device_create(struct vd_context *context, const struct vd_backend_ops *op
     *out = NULL;
     if (!device)
         return vd_fail(failure, -ENOMEM, "%s: out of memory while opening the device", address);
-    (void)options; /* the expansion ROM: with config-space virtualisation */
     device->env = &context->env;
     device->ops = ops;
     device->events = (struct vd_host_events){
@@ -65,10 +103,13 @@ int vd_device_create(struct vd_context *context, const struct vd_backend_ops *op
     ret = ops->open(device->env, address, &device->events, &device->host, &device->info, failure);
     if (ret)
         goto err_address;
+    ret = virtualise(device, options, failure);
+    if (ret)
+        goto err_close;
     ret = vd_irq_state_init(device);
     if (ret) {
         vd_fail(failure, ret, "%s: out of memory for its interrupt vectors", address);
-        goto err_close;
+        goto err_config;
     }
     ret = vd_dma_state_init(device);
     if (ret) {
@@ -82,6 +123,9 @@ int vd_device_create(struct vd_context *context, const struct vd_backend_ops *op
 
 err_irq:
     vd_irq_state_finish(device);
+err_config:
+    vd_config_destroy(device->config);
+    vd_env_free(device->env, device->rom);
 err_close:
     ops->close(device->host);
 err_address:
@@ -100,6 +144,8 @@ void vd_device_close(struct vd_device *device)
     device->ops->close(device->host);
     vd_dma_state_finish(device);
     vd_irq_state_finish(device);
+    vd_config_destroy(device->config);
+    vd_env_free(device->env, device->rom);
     pthread_mutex_destroy(&device->irq_lock);
     vd_env_free(device->env, device->address);
     vd_env_free(device->env, device);
@@ -110,6 +156,11 @@ const struct vd_device_info *vd_device_info(const struct vd_device *device)
     return &device->identity;
 }
 
+static int reset(struct vd_device *device)
+{
+    return device->config ? vd_config_reset(device->config) : device->ops->reset(device->host);
+}
+
 int vd_device_reset(struct vd_device *device)
 {
     if (!device->identity.can_reset)
@@ -117,7 +168,7 @@ int vd_device_reset(struct vd_device *device)
     if (device->gone)
         return -ENODEV;
     vd_count(&device->resets, 1);
-    return device->ops->reset(device->host);
+    return reset(device);
 }
 
 /* Clears COMMAND.BME and reads it back, so that the write has reached the device. */
@@ -145,10 +196,12 @@ void vd_device_quiesce(struct vd_device *device)
         vd_err(device->env, "%s: bus mastering could not be switched off: %s", device->address,
                strerror(-ret));
     if (device->identity.can_reset && !device->gone) {
-        ret = device->ops->reset(device->host);
+        ret = reset(device);
         if (ret)
             vd_err(device->env, "%s: reset failed: %s", device->address, strerror(-ret));
     }
+    if (device->config && !device->gone && (ret || !device->identity.can_reset))
+        (void)vd_config_forget(device->config);
     vd_irq_disable_all(device);
     vd_dma_release_all(device);
 }

@@ -13,7 +13,9 @@
 
 #include "base/tree.h"
 #include "core/backend.h"
+#include "core/config.h"
 #include "core/context.h"
+#include "core/quirk.h"
 
 /* One interrupt vector. fd, watch, masked and pending under irq_lock. */
 struct vd_vector {
@@ -52,6 +54,9 @@ struct vd_device {
     struct vd_host_events events;
     struct vd_device_info identity;
     char *address;
+    struct vd_config *config; /* NULL: the host virtualises config space itself */
+    uint8_t *rom;             /* the expansion ROM's bytes when they come from a file, else NULL */
+    struct vd_windows windows;
 
     pthread_mutex_t irq_lock;
     struct vd_irq_state irqs[VD_IRQ_COUNT];
@@ -70,8 +75,15 @@ int vd_device_create(struct vd_context *context, const struct vd_backend_ops *op
                      const struct vd_device_options *options, struct vd_device **out,
                      struct vd_failure *failure);
 
-/* Makes flags and areas consistent with each other: region.c. */
+/* Finds the windows, and makes areas and flags consistent with them and with each other: region.c. */
 void vd_regions_init(struct vd_device *device);
+
+/*
+ * Reads the file of an expansion ROM, padded to a power of two: rom.c. *rom is to be released with vd_env_free().
+ * @return 0; -EINVAL not a regular file, empty, or over 16 MiB; -ENOMEM; what open() and read() answered
+ */
+int vd_rom_load(const struct vd_env *env, const char *address, const char *path, uint8_t **rom,
+                uint64_t *size, struct vd_failure *failure);
 
 /* Interrupt state: irq.c. */
 int vd_irq_state_init(struct vd_device *device);

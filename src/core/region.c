@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Region access: validates what callers ask for, counts it, and hands it to the back end. A region that does not exist
- * refuses every access. No lock: the device's thread.
+ * Region access: validates what callers ask for, counts it, and hands it to the back end, or to what core puts in its place:
+ * config space (config.c), windows in BARs (quirk.c), a ROM from a file. A region that does not exist refuses every
+ * access. No lock: the device's thread.
  */
 #include "core/device.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,8 +19,16 @@ int vd_region_info(const struct vd_device *device, unsigned index, struct vd_reg
     return 0;
 }
 
+static uint64_t page_size(const struct vd_host_info *info)
+{
+    return vd_is_power_of_two(info->page_size) ? info->page_size : (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 void vd_regions_init(struct vd_device *device)
 {
+    vd_windows_init(&device->windows, &device->info, device->config, vd_quirks, vd_nr_quirks);
+    if (device->config || device->windows.count)
+        vd_windows_cut(&device->windows, device->info.regions, page_size(&device->info));
     for (unsigned i = 0; i < VD_REGION_COUNT; i++) {
         struct vd_region_info *info = &device->info.regions[i];
 
@@ -105,6 +115,29 @@ static int check(struct vd_device *device, unsigned index, uint32_t need, uint64
     return atomic_load_explicit(&device->gone, memory_order_relaxed) ? -ENODEV : 0;
 }
 
+static int read_region(struct vd_device *device, unsigned index, uint64_t offset, void *buffer, size_t count)
+{
+    if (index == VD_REGION_CONFIG && device->config)
+        return vd_config_read(device->config, (unsigned)offset, buffer, count);
+    if (index == VD_REGION_ROM && device->rom) {
+        memcpy(buffer, device->rom + offset, count);
+        return 0;
+    }
+    if (device->windows.bars >> index & 1)
+        return vd_window_read(device, index, offset, buffer, count);
+    return device->ops->region_read(device->host, index, offset, buffer, count);
+}
+
+static int write_region(struct vd_device *device, unsigned index, uint64_t offset, const void *buffer,
+                        size_t count)
+{
+    if (index == VD_REGION_CONFIG && device->config)
+        return vd_config_write(device->config, (unsigned)offset, buffer, count);
+    if (device->windows.bars >> index & 1)
+        return vd_window_write(device, index, offset, buffer, count);
+    return device->ops->region_write(device->host, index, offset, buffer, count);
+}
+
 int vd_region_read(struct vd_device *device, unsigned index, uint64_t offset, void *buffer, size_t count)
 {
     struct vd_region_counters *counters;
@@ -115,7 +148,7 @@ int vd_region_read(struct vd_device *device, unsigned index, uint64_t offset, vo
     counters = &device->regions[index];
     ret = check(device, index, VD_REGION_READ, offset, count);
     if (!ret)
-        ret = device->ops->region_read(device->host, index, offset, buffer, count);
+        ret = read_region(device, index, offset, buffer, count);
     if (ret) {
         vd_count(&counters->errors, 1);
         return ret;
@@ -136,7 +169,7 @@ int vd_region_write(struct vd_device *device, unsigned index, uint64_t offset, c
     counters = &device->regions[index];
     ret = check(device, index, VD_REGION_WRITE, offset, count);
     if (!ret)
-        ret = device->ops->region_write(device->host, index, offset, buffer, count);
+        ret = write_region(device, index, offset, buffer, count);
     if (ret) {
         vd_count(&counters->errors, 1);
         return ret;

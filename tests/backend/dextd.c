@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@ static pid_t spawn(char *const *argv, int *out)
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that crashes leaves nothing behind */
         dup2(ends[1], STDOUT_FILENO);
         execv(argv[0], argv);
         _exit(127);

@@ -42,11 +42,12 @@ static int open_patiently(struct vd_context *context, const char *address, struc
 }
 
 /* A client's life, over and over: says 'o' on the pipe whenever it has done verified I/O. Ends by being killed. */
-static void live(const char *address, int report)
+static void live(unsigned client, const char *address, int report)
 {
     static struct exerciser ex;
     struct vd_context *context;
     struct vd_device *device;
+    unsigned failed;
 
     if (vd_context_create(NULL, &context))
         _exit(10);
@@ -55,7 +56,7 @@ static void live(const char *address, int report)
             _exit(11);
         if (ex_start(&ex, device, &ex_options))
             _exit(12);
-        ex.next_stamp = life * 1000000;
+        ex.next_stamp = client * 20000000 + life * 100000; /* above what those before wrote */
         if (ex_learn(&ex))
             _exit(13);
         for (unsigned i = 0; i < 8; i++) {
@@ -67,14 +68,15 @@ static void live(const char *address, int report)
             if (write(report, "o", 1) != 1)
                 _exit(15);
         }
-        if (ex_load(&ex, false))
+        if (ex_load(&ex, false) || ex_drain(&ex, &failed) || ex_shutdown(&ex))
             _exit(16);
+        vd_device_quiesce(device);
         ex_finish(&ex);
         vd_device_close(device);
     }
 }
 
-static pid_t start_client(const char *address, int *report)
+static pid_t start_client(unsigned client, const char *address, int *report)
 {
     int ends[2];
     pid_t pid;
@@ -84,7 +86,7 @@ static pid_t start_client(const char *address, int *report)
     assert_true(pid >= 0);
     if (pid == 0) {
         fcntl(ends[1], F_SETFL, 0);
-        live(address, ends[1]);
+        live(client, address, ends[1]);
     }
     close(ends[1]);
     *report = ends[0];
@@ -127,7 +129,7 @@ static void nothing_is_left_of_a_client_that_is_killed(void **state)
     snprintf(address, sizeof(address), "apple:01:00.0,socket=%s", dextd.socket);
     for (unsigned i = 0; i < KILLS; i++) {
         struct pollfd ready = {.events = POLLIN};
-        pid_t pid = start_client(address, &ready.fd);
+        pid_t pid = start_client(i, address, &ready.fd);
 
         if (i % 4) { /* every fourth dies while it opens */
             if (poll(&ready, 1, SILENCE_MS) != 1)

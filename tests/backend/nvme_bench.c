@@ -91,6 +91,9 @@ void bench_start(struct bench *bench, void **state)
 
 void bench_close(struct bench *bench)
 {
+    /* Or a disk in another process would look for its doorbells in memory that is going. */
+    if (bench->device)
+        vd_device_quiesce(bench->device);
     if (bench->ex.arena)
         ex_finish(&bench->ex);
     vd_device_close(bench->device);

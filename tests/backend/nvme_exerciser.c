@@ -260,9 +260,18 @@ static int sleep_now(struct exerciser *ex)
     return poll(fds, count, SILENCE_MS) > 0 ? 0 : -ETIMEDOUT;
 }
 
+/* For what no interrupt announces: a device in another process does not wake us, so looks again soon. */
+static int nap(struct exerciser *ex, unsigned *naps)
+{
+    struct pollfd fd = {.fd = vd_device_poll_fd(ex->device), .events = POLLIN};
+
+    poll(&fd, 1, 1);
+    return ++*naps < SILENCE_MS ? 0 : -ETIMEDOUT;
+}
+
 int ex_wait_some(struct exerciser *ex)
 {
-    unsigned count = 0;
+    unsigned count = 0, naps = 0;
     int error = reap_signalled(ex, &count);
 
     while (!error && !count) {
@@ -270,7 +279,7 @@ int ex_wait_some(struct exerciser *ex)
 
         error = reap_signalled(ex, &count);
         if (!error && !count && !did)
-            error = sleep_now(ex);
+            error = ex->options.wait == EX_POLL ? nap(ex, &naps) : sleep_now(ex);
     }
     return error;
 }
@@ -278,6 +287,8 @@ int ex_wait_some(struct exerciser *ex)
 /* Until CSTS & mask is `value`; CFS is an error. */
 static int wait_csts(struct exerciser *ex, uint32_t mask, uint32_t value)
 {
+    unsigned naps = 0;
+
     for (;;) {
         uint32_t csts;
         int error = ex_read32(ex, CSTS, &csts);
@@ -289,7 +300,7 @@ static int wait_csts(struct exerciser *ex, uint32_t mask, uint32_t value)
         if (!vd_device_dispatch(ex->device, true)) {
             error = ex_read32(ex, CSTS, &csts);
             if (!error && (csts & mask) != value)
-                error = sleep_now(ex);
+                error = nap(ex, &naps);
             if (error)
                 return error;
         }

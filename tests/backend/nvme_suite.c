@@ -456,9 +456,9 @@ static void mastering_off_stops_dma(void **state)
     uint64_t before;
 
     bench_start(&bench, state);
+    before = faults(&bench); /* a device in another process may run into it at once */
     assert_int_equal(vd_region_write(bench.device, VD_REGION_CONFIG, PCI_COMMAND, off, 2), 0);
     memset(bench.ex.arena + ex_data_offset(), 0x5a, EX_ARENA - ex_data_offset());
-    before = faults(&bench);
     (void)ex_load(&bench.ex, true);
     assert_true(comes_true(&bench, is_fatal));
     assert_true(faults(&bench) > before);

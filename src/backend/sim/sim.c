@@ -108,6 +108,7 @@ static void describe(const struct host *host, const struct sim_dart_config *conf
                                  .subdevice = info->identity.subdevice,
                                  .class_code = info->identity.class_code,
                                  .can_reset = true,
+                                 .raw_config = true,
                                  .poll_fd = sim_function_poll_fd(host->function)};
     describe_regions(info, out->regions);
     describe_irqs(info, out->irqs);

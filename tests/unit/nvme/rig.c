@@ -95,6 +95,11 @@ uint64_t sim_port_dma_generation(const struct sim_port *port)
     return port->generation;
 }
 
+bool sim_port_can_master(const struct sim_port *port)
+{
+    return true;
+}
+
 uint64_t sim_port_resets(const struct sim_port *port)
 {
     return 0;

@@ -142,6 +142,61 @@ static void capability_chain_has_each_once_and_ends(void **state)
     assert_int_equal(get(&c, 0x100, 4), 0);
 }
 
+static void extended_capabilities_are_linked_from_0x100(void **state)
+{
+    static const unsigned expected[] = {0x15, 0x01, 0x03, 0x0f};
+    struct sim_config c;
+    unsigned at = 0x100, count = 0;
+
+    sim_config_init(&c, &identity);
+    assert_int_equal(sim_config_add_rebar(&c, 2, 1ull << 28), 0x100);
+    sim_config_add_aer(&c);
+    sim_config_add_serial(&c, 0x1122334455667788);
+    sim_config_add_ats(&c);
+    for (uint32_t header; at; at = header >> 20) {
+        header = get(&c, at, 4);
+        assert_int_equal(header & 0xffff, expected[count++]);
+        assert_true(at % 4 == 0 && count <= 4);
+        put(&c, at, 4, 0);
+        assert_int_equal(get(&c, at, 4), header);
+        if (count == 3) {
+            assert_int_equal(get(&c, at + 4, 4), 0x55667788);
+            assert_int_equal(get(&c, at + 8, 4), 0x11223344);
+        }
+    }
+    assert_int_equal(count, 4);
+}
+
+static void error_registers_have_masks_and_status(void **state)
+{
+    struct sim_config c;
+
+    sim_config_init(&c, &identity);
+    sim_config_add_aer(&c);
+    put(&c, c.aer + 8u, 4, 0xffffffff);
+    assert_int_equal(get(&c, c.aer + 8u, 4), 0x003ff030);
+    vd_store32(&c.bytes[c.aer + 4u], 0x00104000);
+    put(&c, c.aer + 4u, 4, 0x00100000);
+    assert_int_equal(get(&c, c.aer + 4u, 4), 0x00004000);
+    put(&c, c.aer + 0x10u, 4, 0xffffffff);
+    assert_int_equal(get(&c, c.aer + 0x10u, 4), 0);
+}
+
+/* A guest that gets here changes them, so that a test can see it. */
+static void what_hosts_keep_to_themselves_can_be_written(void **state)
+{
+    struct sim_config c;
+
+    sim_config_init(&c, &identity);
+    sim_config_add_rebar(&c, 2, 1ull << 28);
+    sim_config_add_ats(&c);
+    assert_int_equal(get(&c, c.rebar + 8u, 4), 0x00000822); /* BAR 2, one BAR, 256 MiB */
+    put(&c, c.rebar + 8u, 4, 0x00000f00);
+    assert_int_equal(get(&c, c.rebar + 8u, 4), 0x00000f22);
+    put(&c, c.ats + 6u, 2, 0xffff);
+    assert_int_equal(get(&c, c.ats + 6u, 2), 0x801f);
+}
+
 static void msi_capability_states_its_messages(void **state)
 {
     struct sim_config c;
@@ -247,6 +302,9 @@ int main(void)
         cmocka_unit_test(status_errors_clear_by_writing_one),
         cmocka_unit_test(intx_status_follows_the_line_and_ignores_writes),
         cmocka_unit_test(capability_chain_has_each_once_and_ends),
+        cmocka_unit_test(extended_capabilities_are_linked_from_0x100),
+        cmocka_unit_test(error_registers_have_masks_and_status),
+        cmocka_unit_test(what_hosts_keep_to_themselves_can_be_written),
         cmocka_unit_test(msi_capability_states_its_messages),
         cmocka_unit_test(msix_capability_states_table_and_pba),
         cmocka_unit_test(flr_bit_reports_and_reads_as_zero),
