@@ -7,10 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/dext/dext.h"
 #include "backend/sim/sim.h"
 #include "core/device.h"
 
-static const struct vd_backend_ops *const backends[] = {&vd_backend_sim};
+static const struct vd_backend_ops *const backends[] = {&vd_backend_sim, &vd_backend_dext};
 
 static const struct vd_backend_ops *find_backend(const char *address)
 {
@@ -43,24 +44,17 @@ static bool is_linux_address(const char *text)
 
 static int refuse(const char *address, struct vd_failure *failure)
 {
-    static const char apple[] = "apple:";
-
     if (is_linux_address(address))
         return vd_fail(failure, -ENOTSUP,
                        "host=%s: this is a Linux PCI address, and the VFIO back end is not part of this "
                        "build yet; use a "
                        "simulated device (sim:nvme, sim:edu)",
                        address);
-    if (strncmp(address, apple, sizeof(apple) - 1) == 0 && is_bdf(address + sizeof(apple) - 1))
-        return vd_fail(failure, -ENOTSUP,
-                       "host=%s: this is a DriverKit address, and the dext back end is not part of this "
-                       "build yet; use a "
-                       "simulated device (sim:nvme, sim:edu)",
-                       address);
     return vd_fail_usage(
         failure,
         "host=%s: not a device address; allowed are sim:nvme[,key=value...], sim:edu[,key=value...], "
-        "[DDDD:]BB:DD.F (Linux) and apple:BB:DD.F (macOS); `viaduct list` shows what is here",
+        "apple:BB:DD.F[,socket=PATH] (the extension of a Mac, or viaduct-dextd) and [DDDD:]BB:DD.F (Linux); "
+        "`viaduct list` shows what is here",
         address);
 }
 

@@ -54,9 +54,15 @@ struct vd_dext_run {
 /*
  * The hardware, through the host's driver framework. `hw` is what vd_dext_create() was given. Unless said otherwise a
  * callback returns 0 or an enum vd_dext_return, VD_DEXT_NO_DEVICE once the device has been removed.
+ *
+ * All but open() and terminate() are called only between open() and close(). After vd_dext_gone() only those that give
+ * something back are called: irq_teardown, dma_complete, buffer_destroy, page_destroy, complete, close.
  */
 struct vd_dext_hw_ops {
-    /* Opens the provider for this extension: config space and BARs work until close(). */
+    /*
+     * Opens the provider for this extension: config space and BARs work until close(). For a claim, and for a moment when
+     * the brain is created and when somebody asks for DESCRIBE while nobody has the claim.
+     */
     int (*open)(void *hw);
     void (*close)(void *hw);
 
@@ -105,7 +111,8 @@ struct vd_dext_hw_ops {
 
     /*
      * Completes an async call that vd_dext_call() answered with success: hands status and arguments to the client and
-     * lets go of `async`. Called by the thread that calls into the core, vd_dext_irq()'s included.
+     * lets go of `async`. Called by the thread that calls into the core, vd_dext_irq()'s included, perhaps before the
+     * vd_dext_call() that accepted it has returned. Must not call back into the core.
      */
     void (*complete)(void *hw, void *async, int status, const uint64_t *args, uint32_t nr_args);
     /* The instance is to end and be matched anew (VD_DEXT_TERMINATE); called last in the call. NULL allowed. */
@@ -145,7 +152,7 @@ struct vd_dext_call {
     uint32_t nr_scalars_out; /* in: room; out: filled. On success the selector's count, else 0 */
     void *bytes_out;         /* NULL: none */
     size_t nr_bytes_out;     /* in: room; out: filled */
-    void *async;             /* the shell's completion handle, kept only on success of an async selector; NULL: none */
+    void *async; /* the shell's completion handle, kept only on success of an async selector; NULL: none */
 };
 
 /*
@@ -173,13 +180,19 @@ int vd_dext_memory(struct vd_dext_client *client, uint64_t type, struct vd_dext_
 
 /* Vector `vector` fired. Any thread; takes no lock, allocates nothing. */
 void vd_dext_irq(struct vd_dext *dext, uint32_t vector);
-/* The device reported an error, or the host wants it back: enum vd_dext_event for every client that waits. */
+/* The device reported an error, or the host wants it back: enum vd_dext_event but GONE, for every client that waits. */
 void vd_dext_event(struct vd_dext *dext, uint32_t events);
 /*
  * The device was pulled. From now on calls answer NO_DEVICE, the hardware is not touched; mappings stay until their
  * owner goes or unregisters them.
  */
 void vd_dext_gone(struct vd_dext *dext);
+
+/*
+ * Reads the count of refused accesses and brings struct vd_dext_use of the interrupt page up to date. Calls that change
+ * the use do that themselves; this is for a shell that wants it fresher.
+ */
+void vd_dext_refresh_use(struct vd_dext *dext);
 
 /* Bytes the core has allocated for this client now (the interrupt page included), for limits and tests. */
 size_t vd_dext_client_bytes(const struct vd_dext_client *client);

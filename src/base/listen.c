@@ -10,7 +10,7 @@
  * from the check until listen(). The lock is advisory and bounded: someone else's lock on a shared directory must not
  * stop us.
  */
-#include "server/listen.h"
+#include "base/listen.h"
 
 #include <errno.h>
 #include <fcntl.h>

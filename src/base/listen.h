@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The listening socket: made so that it is never open to others, and never takes a live server's place. */
-#ifndef VD_SERVER_LISTEN_H
-#define VD_SERVER_LISTEN_H
+#ifndef VD_BASE_LISTEN_H
+#define VD_BASE_LISTEN_H
 
 #include <sys/types.h>
 

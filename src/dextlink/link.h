@@ -68,17 +68,21 @@ struct vd_link_ops {
 
     /*
      * Finds the extension's instances; `where` is a socket's path, NULL for the usual place. Writes up to `max` ids and
-     * returns how many there are; -ENOENT nothing runs there, -EACCES, -EIO, -EINVAL (`where` means nothing here).
+     * returns how many there are; -ENOENT nothing runs there, -EACCES, -EIO, -EINVAL (`where` means nothing here), -ENOMEM,
+     * -EMFILE.
      */
     int (*list)(const struct vd_env *env, const char *where, uint64_t *ids, size_t max,
                 struct vd_failure *failure);
-    /* Connects to one. 0; -ENOENT it went away; the errors of list(); -ENOMEM, -EMFILE. */
+    /* Connects to one. 0; -ENOENT it went away; the errors of list(). */
     int (*open)(const struct vd_env *env, const char *where, uint64_t id, struct vd_link **out,
                 struct vd_failure *failure);
     /* Disconnects; mappings of the link end too. */
     void (*close)(struct vd_link *link);
 
-    /* A synchronous call. Bounded: after 10 s without an answer the link is given up (TIMEOUT, then NOT_ATTACHED). */
+    /*
+     * A synchronous call. Bounded: after 10 s without an answer the link is given up (TIMEOUT, then NOT_ATTACHED). iokit
+     * cannot do that: the system's call waits for as long as the extension lives.
+     */
     int (*call)(struct vd_link *link, struct vd_link_call *call);
     /*
      * Starts an asynchronous call without arguments. Its end arrives at poll(); a refusal by the other side may arrive

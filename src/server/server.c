@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "base/guard.h"
+#include "base/listen.h"
 #include "core/context.h"
 #include "core/strategy.h"
-#include "server/listen.h"
 #include "server/session.h"
 
 enum { DEFAULT_SPIN_US = 50 };

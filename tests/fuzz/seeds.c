@@ -151,6 +151,70 @@ static void seed_stream(void)
     write_row();
 }
 
+/* A record of fuzz_link.c: flags (a kind, 32 with a descriptor, 64 unasked), a size, a status, the payload. */
+static void answer(uint8_t flags, const void *payload, uint8_t size)
+{
+    const uint8_t head[] = {flags, size, 0};
+
+    add(head, sizeof(head));
+    add(payload, size);
+}
+
+static void seed_link(void)
+{
+    static const vd_le32 complete[] = {{{15}}, {{0}}}, results[] = {{{1}}, {{4}}, {{7}}, {{0}}, {{9}}};
+    static const vd_le64 layout[] = {{{0}}, {{0, 16}}}, nothing[] = {{{0}}};
+
+    for (unsigned rounds = 1; rounds < 4; rounds++) {
+        answer(0, NULL, 0);
+        answer(0, NULL, 0);
+        for (unsigned i = 0; i < rounds; i++) {
+            answer(6 + 64, complete, sizeof(complete));
+            answer(0, results, sizeof(results));
+            answer(32, layout, sizeof(layout));
+            if (i == 0)
+                answer(0, NULL, 0);
+            answer(0, nothing, sizeof(nothing));
+        }
+        write_row();
+    }
+}
+
+/* A record of fuzz_config.c: what, an argument, an offset, a value. */
+static void step(uint8_t what, uint8_t arg, uint16_t offset, uint32_t value)
+{
+    const struct {
+        uint8_t what, arg;
+        vd_le16 offset;
+        vd_le32 value;
+    } r = {what, arg, vd_put16(offset), vd_put32(value)};
+
+    add(&r, sizeof(r));
+}
+
+/* Config space with a list of each kind, some of it damaged, then accesses of what a guest would like to change. */
+static void seed_config(void)
+{
+    static const uint32_t lists[][3] = {
+        {0x04, 0x00100007, 0},          {0x34, 0x00000040, 0},           {0x40, 0x00035001, 0},
+        {0x50, 0x01806805, 0},          {0x68, 0x0002a010, 0},           {0x6c, 0x10008021, 0},
+        {0xa0, 0x000fac11, 0},          {0xa4, 0x00002000, 0x00000007},  {0xa8, 0x00003000, 0},
+        {0xac, 0x00100009, 0x00105009}, {0x100, 0x11010015, 0},          {0x110, 0x14010001, 0},
+        {0x140, 0x1801000f, 0},         {0x180, 0x0001000b, 0x1001000b}, {0x184, 0x01000001, 0},
+    };
+
+    for (unsigned damage = 0; damage < 4; damage++) {
+        for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+            step(0, 0, (uint16_t)lists[i][0], lists[i][2] && damage == 1 + i % 3 ? lists[i][2] : lists[i][1]);
+        for (unsigned at = 0; at < 0x1a0; at += 4)
+            step(2, 3, (uint16_t)at, at % 8 ? 0xffffffff : 0x00008006);
+        step(2, 0, 0x71, 0x80);
+        step(3, 7, 0x100, 0);
+        step(4, 0, 0, 0);
+        write_row();
+    }
+}
+
 static void seed_text(const char *const *texts, bool with_nul)
 {
     for (; *texts; texts++) {
@@ -183,6 +247,10 @@ int main(int argc, char **argv)
         seed_dispatch();
     else if (strcmp(argv[1], "stream") == 0)
         seed_stream();
+    else if (strcmp(argv[1], "link") == 0)
+        seed_link();
+    else if (strcmp(argv[1], "config") == 0)
+        seed_config();
     else
         seed_text(strcmp(argv[1], "version") == 0 ? versions : options, strcmp(argv[1], "version") == 0);
     return 0;

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The claim: one connection at a time owns the device. Taking it opens the provider; giving it up, willingly or by dying,
+ * stops the device before anything it could still reach is taken away, and leaves it reset for the next owner.
+ */
+#include "dext/core/config.h"
+
+/* Clients of the RFC's lineage do not set these themselves. */
+static int enable_device(struct vd_dext *dext)
+{
+    uint32_t command;
+    int ret = vd_dext_command_get(dext, &command);
+
+    if (ret)
+        return ret;
+    command |= COMMAND_MEMORY | COMMAND_BUS_MASTER;
+    ret = vd_dext_config_put(dext, CFG_COMMAND, 2, command);
+    if (!ret)
+        dext->command = (uint16_t)command;
+    return ret;
+}
+
+int vd_dext_claim(struct vd_dext_client *client, struct vd_dext_call *call)
+{
+    struct vd_dext *dext = client->dext;
+    int ret;
+
+    (void)call;
+    if (dext->owner)
+        return vd_dext_check_claim(client);
+    ret = dext->ops->open(dext->hw);
+    if (ret)
+        return ret;
+    ret = enable_device(dext);
+    if (ret) {
+        vd_dext_log(dext, VD_DEXT_LOG_ERROR, "claim: the device cannot be enabled, status", (uint32_t)ret, 0);
+        dext->ops->close(dext->hw);
+        return ret;
+    }
+    client->use = (struct vd_dext_use){0};
+    dext->owner = client;
+    vd_dext_read_faults(dext);
+    return VD_DEXT_SUCCESS;
+}
+
+/* One step that may fail, which never stops the next. */
+static void note(const struct vd_dext *dext, const char *what, int status)
+{
+    if (status)
+        vd_dext_log(dext, VD_DEXT_LOG_ERROR, what, (uint32_t)status, dext->command);
+}
+
+/* The order is the point: the device stops mastering before its memory goes, and is reset before others get it. */
+void vd_dext_teardown(struct vd_dext *dext)
+{
+    struct vd_dext_client *owner = dext->owner;
+
+    if (!dext->gone) {
+        note(dext, "close: bus mastering is not off; status, COMMAND", vd_dext_bus_master_off(dext));
+        note(dext, "close: transactions are still pending; status, COMMAND", vd_dext_drain(dext));
+    }
+    vd_dext_irq_stop(dext);
+    dext->irqs.set_up = false;
+    vd_dext_irq_complete(dext, VD_DEXT_ABORTED);
+    vd_dext_abort_event_wait(owner);
+    vd_dext_dma_finish(owner);
+    if (!dext->gone)
+        note(dext, "close: the device is not reset; status, COMMAND", vd_dext_reset(dext));
+    vd_dext_irq_destroy_page(dext);
+    dext->ops->close(dext->hw);
+    dext->owner = NULL;
+}
+
+int vd_dext_terminate(struct vd_dext_client *client, struct vd_dext_call *call)
+{
+    struct vd_dext *dext = client->dext;
+
+    (void)call;
+    vd_dext_teardown(dext);
+    if (dext->ops->terminate)
+        dext->ops->terminate(dext->hw);
+    return VD_DEXT_SUCCESS;
+}
