@@ -61,6 +61,8 @@ int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The library's own words, preceded by the option at fault; returns CLI_USAGE or CLI_FAILED as the library says. */
 int cli_refused(const char *option, const char *value, const struct vd_error *error);
+/* Takes the address, with or without its options, from the front of the library's words. */
+void cli_error_strip(struct vd_error *error, const char *address);
 /* "viaduct: warning: ..." and "viaduct: ..." on standard error. */
 void cli_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -21,29 +21,40 @@ int endpoints_guard_memory(void)
     return err ? cli_failed("cannot install a handler for SIGBUS: %s", strerror(-err)) : CLI_OK;
 }
 
-/* The library's sentence may begin with the address, and the option that is named before it has that already. */
+/* The option that is named in front has the address already. */
 static int refused(const struct endpoint *endpoint, struct vd_error *error)
 {
-    const char *address = endpoint->option->address, *text = error->message;
-    size_t length = strlen(address);
-
-    if (!strncmp(text, "host=", 5))
-        text += 5;
-    if (!strncmp(text, address, length) && !strncmp(text + length, ": ", 2))
-        memmove(error->message, text + length + 2, strlen(text + length + 2) + 1);
+    cli_error_strip(error, endpoint->option->address);
     return cli_refused("--vfio", endpoint->option->text, error);
+}
+
+/* Whose keys are whose is not obvious when an address is refused. */
+static void explain_keys(const char *address)
+{
+    if (!strncmp(address, "sim:", 4))
+        cli_note(
+            "keys of --vfio itself are host, port, dma, socket and rom; the others belong to the address");
+    if (!strncmp(address, "apple:", 6))
+        cli_note("--vfio takes the address's option socket= as dextd=, because socket= is its own");
 }
 
 static int open_one(struct endpoints *set, struct endpoint *endpoint)
 {
+    const struct vfio_option *option = endpoint->option;
+    const struct vd_device_options options = {
+        .size = sizeof(options), .rom = option->rom, .no_rom = option->no_rom};
     struct vd_error error = {0};
-    int err = vd_device_open(set->context, endpoint->option->address, &endpoint->device, &error);
+    int err;
 
+    if (option->rom && access(option->rom, R_OK))
+        return cli_failed("--vfio %s: rom=%s: %s; give the file of an expansion ROM, off for none, or on for "
+                          "the device's own",
+                          option->text, option->rom, strerror(errno));
+    err = vd_device_open_with(set->context, option->address, &options, &endpoint->device, &error);
     if (err) {
         error.code = err;
-        if (error.usage && !strncmp(endpoint->option->address, "sim:", 4))
-            cli_note(
-                "keys of --vfio itself are host, port, dma and socket; the others belong to the address");
+        if (error.usage)
+            explain_keys(option->address);
         return refused(endpoint, &error);
     }
     for (unsigned i = 0; i < VD_REGION_COUNT; i++) {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "pci_names.h"
 #include "text.h"
 
 #ifdef __linux__
@@ -35,9 +36,9 @@ static void on_warning(char *format, ...)
 {
 }
 
-static void add_name(struct json_object *to, const char *key, const char *name)
+static void add_text(struct json_object *to, const char *key, const char *text)
 {
-    json_object_object_add(to, key, name ? json_object_new_string(name) : NULL);
+    json_object_object_add(to, key, text ? json_object_new_string(text) : NULL);
 }
 
 static void add_format(struct json_object *to, const char *key, char *taken)
@@ -46,12 +47,9 @@ static void add_format(struct json_object *to, const char *key, char *taken)
     free(taken);
 }
 
-static struct json_object *describe(struct pci_access *access, struct pci_dev *dev)
+static struct json_object *describe(struct pci_names *names, struct pci_dev *dev)
 {
     struct json_object *device = json_object_new_object();
-    char name[256];
-    /* The files' names only: the hardware database would bring in udev. */
-    const int numbers = PCI_LOOKUP_NO_NUMBERS | PCI_LOOKUP_NO_HWDB;
 
     pci_fill_info(dev, PCI_FILL_IDENT | PCI_FILL_CLASS | PCI_FILL_DRIVER | PCI_FILL_IOMMU_GROUP);
     add_format(
@@ -60,17 +58,11 @@ static struct json_object *describe(struct pci_access *access, struct pci_dev *d
     add_format(device, "vendor", text_format("%04x", dev->vendor_id));
     add_format(device, "device", text_format("%04x", dev->device_id));
     add_format(device, "class", text_format("%04x", dev->device_class));
-    add_name(device, "vendor_name",
-             pci_lookup_name(access, name, sizeof(name), PCI_LOOKUP_VENDOR | numbers, dev->vendor_id));
-    add_name(device, "device_name",
-             pci_lookup_name(access, name, sizeof(name), PCI_LOOKUP_DEVICE | numbers, dev->vendor_id,
-                             dev->device_id));
-    add_name(device, "class_name",
-             pci_lookup_name(access, name, sizeof(name), PCI_LOOKUP_CLASS | numbers, dev->device_class));
-    add_name(device, "driver", pci_get_string_property(dev, PCI_FILL_DRIVER));
-    add_name(device, "iommu_group", pci_get_string_property(dev, PCI_FILL_IOMMU_GROUP));
+    pci_names_add(names, device, dev->vendor_id, dev->device_id, dev->device_class);
+    add_text(device, "driver", pci_get_string_property(dev, PCI_FILL_DRIVER));
+    add_text(device, "iommu_group", pci_get_string_property(dev, PCI_FILL_IOMMU_GROUP));
     json_object_object_add(device, "usable", json_object_new_boolean(false));
-    add_name(device, "note", "back end not built yet");
+    add_text(device, "note", "back end not built yet");
     return device;
 }
 
@@ -82,7 +74,7 @@ static int by_address(const void *a, const void *b)
                   json_object_get_string(json_object_object_get(*right, "address")));
 }
 
-bool host_pci_list(struct json_object *out, const char **why)
+bool host_pci_list(struct pci_names *names, struct json_object *out, const char **why)
 {
     struct pci_access *access;
 
@@ -97,37 +89,17 @@ bool host_pci_list(struct json_object *out, const char **why)
     pci_init(access);
     pci_scan_bus(access);
     for (struct pci_dev *dev = access->devices; dev; dev = dev->next)
-        json_object_array_add(out, describe(access, dev));
+        json_object_array_add(out, describe(names, dev));
     json_object_array_sort(out, by_address);
     pci_cleanup(access);
     return true;
 }
 
-bool host_pci_has_names(const char **where)
-{
-    static const char *const files[] = {"/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids",
-                                        "/usr/share/misc/pci.ids.gz", "/usr/share/pci.ids"};
-
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        *where = files[i];
-        if (access(files[i], R_OK) == 0)
-            return true;
-    }
-    *where = files[0];
-    return false;
-}
-
 #else
 
-bool host_pci_list(struct json_object *out, const char **why)
+bool host_pci_list(struct pci_names *names, struct json_object *out, const char **why)
 {
-    *why = "only Linux lists PCI devices here; a Mac's are listed once the DriverKit back end is built";
-    return false;
-}
-
-bool host_pci_has_names(const char **where)
-{
-    *where = "pci.ids";
+    *why = "only Linux shows all of its PCI devices here; a Mac shows those of the extension, above";
     return false;
 }
 

@@ -10,7 +10,9 @@
 #include <viaduct/device.h>
 
 #include "cli.h"
+#include "found.h"
 #include "host_pci.h"
+#include "pci_names.h"
 
 enum { OPTION_JSON };
 
@@ -42,22 +44,53 @@ static struct json_object *describe_kind(const struct vd_device_kind *kind)
     return node;
 }
 
-static struct json_object *build(void)
+static struct json_object *describe_kinds(void)
 {
-    struct json_object *document = json_object_new_object(), *simulated = json_object_new_array();
-    struct json_object *host = json_object_new_object(), *devices = json_object_new_array();
+    struct json_object *kinds = json_object_new_array();
     const struct vd_device_kind *kind;
-    const char *why = NULL;
-    bool available;
 
     for (size_t i = 0; (kind = vd_device_kind(i)); i++)
-        json_object_array_add(simulated, describe_kind(kind));
-    available = host_pci_list(devices, &why);
+        json_object_array_add(kinds, describe_kind(kind));
+    return kinds;
+}
+
+/* A host that cannot be asked does not spoil the rest of the list. */
+static void add_found(struct json_object *document, struct vd_context *context, struct pci_names *names)
+{
+    struct json_object *devices = json_object_new_array();
+    struct found found;
+
+    found_scan(context, &found);
+    for (size_t i = 0; i < found.count; i++)
+        json_object_array_add(devices, found_describe(names, &found.devices[i]));
+    json_object_object_add(document, "devices", devices);
+    set_text(document, "devices_reason", found.why);
+    if (found.why)
+        cli_warn("the devices of a host are not listed: %s", found.why);
+    found_finish(&found);
+}
+
+static void add_host(struct json_object *document, struct pci_names *names)
+{
+    struct json_object *host = json_object_new_object(), *devices = json_object_new_array();
+    const char *why = NULL;
+    bool available = host_pci_list(names, devices, &why);
+
     json_object_object_add(host, "available", json_object_new_boolean(available));
     set_text(host, "reason", why);
     json_object_object_add(host, "devices", devices);
-    json_object_object_add(document, "simulated", simulated);
     json_object_object_add(document, "host", host);
+}
+
+static struct json_object *build(struct vd_context *context)
+{
+    struct json_object *document = json_object_new_object();
+    struct pci_names *names = pci_names_open();
+
+    json_object_object_add(document, "simulated", describe_kinds());
+    add_found(document, context, names);
+    add_host(document, names);
+    pci_names_close(names);
     return document;
 }
 
@@ -91,6 +124,27 @@ static void print_device(struct json_object *device)
            get(device, "class_name"), *driver ? driver : "none", get(device, "note"));
 }
 
+#ifdef __APPLE__
+#define NO_DEVICES                                                                                           \
+    "none; plug a device in that the extension matches, and see 'viaduct doctor' for the extension's state"
+#else
+#define NO_DEVICES                                                                                           \
+    "none; a Mac's extension drives them, and viaduct-dextd(1) stands for it elsewhere ($VIADUCT_DEXTD)"
+#endif
+
+static void print_found(struct json_object *document)
+{
+    struct json_object *devices = json_object_object_get(document, "devices");
+    const char *why = get(document, "devices_reason");
+
+    printf("\nDevices of an extension (host=ADDRESS):\n");
+    found_print(devices);
+    if (*why)
+        printf("  not known: %s\n", why);
+    else if (json_object_array_length(devices) == 0)
+        printf("  %s\n", NO_DEVICES);
+}
+
 static void print_text(struct json_object *document)
 {
     struct json_object *simulated = json_object_object_get(document, "simulated");
@@ -100,6 +154,7 @@ static void print_text(struct json_object *document)
     printf("Simulated devices (host=ADDRESS[,key=value]...):\n");
     for (size_t i = 0; i < json_object_array_length(simulated); i++)
         print_kind(json_object_array_get_idx(simulated, i));
+    print_found(document);
     printf("\nPCI devices of this host:\n");
     if (!json_object_get_boolean(json_object_object_get(host, "available")))
         printf("  none: %s\n", get(host, "reason"));
@@ -112,6 +167,7 @@ static void print_text(struct json_object *document)
 static int list_main(const struct cli_verb *verb, int argc, char **argv)
 {
     struct cli_words words = {.verb = verb, .argc = argc, .argv = argv};
+    struct vd_context *context;
     struct json_object *document;
     const char *value;
     bool json = false;
@@ -122,7 +178,10 @@ static int list_main(const struct cli_verb *verb, int argc, char **argv)
             return words.status;
         json = true;
     }
-    document = build();
+    if (cli_context_create(0, &context) != CLI_OK)
+        return CLI_FAILED;
+    document = build(context);
+    vd_context_destroy(context);
     if (json)
         puts(json_object_to_json_string_ext(document,
                                             JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));

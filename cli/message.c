@@ -45,6 +45,26 @@ int cli_refused(const char *option, const char *value, const struct vd_error *er
     return error->usage ? CLI_USAGE : CLI_FAILED;
 }
 
+/* How many bytes "<text>: " takes at the start of the message; 0 when it does not start so. */
+static size_t starts_with(const char *message, const char *text, size_t length)
+{
+    return !strncmp(message, text, length) && !strncmp(message + length, ": ", 2) ? length + 2 : 0;
+}
+
+void cli_error_strip(struct vd_error *error, const char *address)
+{
+    const char *text = error->message;
+    size_t skip;
+
+    if (!strncmp(text, "host=", 5))
+        text += 5;
+    skip = starts_with(text, address, strlen(address));
+    if (!skip)
+        skip = starts_with(text, address, strcspn(address, ","));
+    if (skip)
+        memmove(error->message, text + skip, strlen(text + skip) + 1);
+}
+
 void cli_warn(const char *format, ...)
 {
     va_list arguments;

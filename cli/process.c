@@ -10,6 +10,9 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +21,35 @@
 #endif
 
 #include "signals.h"
+#include "text.h"
+
+bool process_is_program(const char *path)
+{
+    struct stat status;
+
+    if (stat(path, &status))
+        return false;
+    if (S_ISREG(status.st_mode) && access(path, X_OK) == 0)
+        return true;
+    errno = S_ISREG(status.st_mode) ? EACCES : EISDIR;
+    return false;
+}
+
+char *process_find(const char *name)
+{
+    const char *at = getenv("PATH");
+
+    while (at && *at) {
+        size_t length = strcspn(at, ":");
+        char *path = text_format("%.*s/%s", (int)(length ? length : 1), length ? at : ".", name);
+
+        if (process_is_program(path))
+            return path;
+        free(path);
+        at += length + (at[length] == ':');
+    }
+    return NULL;
+}
 
 static void close_both(const int ends[2])
 {

@@ -6,9 +6,15 @@
 #ifndef CLI_PROCESS_H
 #define CLI_PROCESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* True when that file can be run; else false with errno. */
+bool process_is_program(const char *path);
+/* The first program of that name in $PATH, in fresh memory, or NULL. */
+char *process_find(const char *name);
 
 /* Starts argv[0] (a path) with our standard streams. The child's id, or -errno: -ENOENT, -EACCES ... of exec. */
 pid_t process_start(char *const argv[]);

@@ -11,42 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "process.h"
 
 enum { PROBE_MS = 20000, PROBE_TEXT = 65536 };
-
-static bool is_program(const char *path)
-{
-    struct stat status;
-
-    if (stat(path, &status))
-        return false;
-    if (S_ISREG(status.st_mode) && access(path, X_OK) == 0)
-        return true;
-    errno = S_ISREG(status.st_mode) ? EACCES : EISDIR;
-    return false;
-}
-
-/* The first program of that name in $PATH, in fresh memory, or NULL. */
-static char *search_path(const char *name)
-{
-    const char *at = getenv("PATH");
-
-    while (at && *at) {
-        size_t length = strcspn(at, ":");
-        char *path = text_format("%.*s/%s", (int)length, length ? at : ".", name);
-
-        if (is_program(path))
-            return path;
-        free(path);
-        at += length + (at[length] == ':');
-    }
-    return NULL;
-}
 
 int qemu_find(const char *option, const char *arch, struct qemu_program *out, char **why)
 {
@@ -56,7 +26,7 @@ int qemu_find(const char *option, const char *arch, struct qemu_program *out, ch
     *why = NULL;
     *out = (struct qemu_program){.source = option ? "--qemu" : "$VIADUCT_QEMU"};
     if (given && strchr(given, '/')) {
-        if (is_program(given)) {
+        if (process_is_program(given)) {
             out->path = text_copy(given);
             return 0;
         }
@@ -69,7 +39,7 @@ int qemu_find(const char *option, const char *arch, struct qemu_program *out, ch
     } else {
         name = text_copy(given);
     }
-    out->path = search_path(name);
+    out->path = process_find(name);
     if (!out->path)
         *why = text_format("QEMU is missing: no program '%s' (%s) in the directories of $PATH", name,
                            out->source);

@@ -43,8 +43,8 @@ enum {
 };
 
 static const struct cli_option options[] = {
-    [OPTION_VFIO] = {"vfio", "host=ADDRESS[,port=NAME][,iommu=ID][,dma=STRATEGY]",
-                     "a device to pass; may be repeated"},
+    [OPTION_VFIO] = {"vfio", "host=ADDRESS[,key=value]...",
+                     "a device to pass; keys port, iommu, dma, rom, dextd; may be repeated"},
     [OPTION_IOMMU] = {"iommu", "id=ID", "an IOMMU that devices may share by iommu=ID; may be repeated"},
     [OPTION_ARCH] = {"arch", "ARCH", "the guest's processor: x86_64 or aarch64; default: this host's"},
     [OPTION_MEMORY] = {"memory", "SIZE", "guest memory in MiB, or with a suffix M, G or T; default 1G"},
@@ -148,8 +148,7 @@ static int parse_one(struct run *run, int option, const char *value)
 
     switch (option) {
     case OPTION_VFIO:
-        return vfio_list_add(&run->devices, value,
-                             1u << VFIO_HOST | 1u << VFIO_PORT | 1u << VFIO_IOMMU | 1u << VFIO_DMA);
+        return vfio_list_add(&run->devices, value, VFIO_COMMON | 1u << VFIO_PORT | 1u << VFIO_IOMMU);
     case OPTION_IOMMU:
         return parse_iommu(run, value);
     case OPTION_ARCH:
@@ -542,7 +541,7 @@ static int run_main(const struct cli_verb *verb, int argc, char **argv)
 const struct cli_verb cli_verb_run = {
     .name = "run",
     .summary = "Runs a virtual machine with devices passed to it; the console is the terminal.",
-    .synopsis = "--vfio host=ADDRESS[,port=NAME][,iommu=ID][,dma=STRATEGY]... [options] [-- QEMU arguments]",
+    .synopsis = "--vfio host=ADDRESS[,key=value]... [options] [-- QEMU arguments]",
     .options = options,
     .nr_options = sizeof(options) / sizeof(options[0]),
     .takes_rest = true,

@@ -21,8 +21,8 @@
 enum { OPTION_VFIO, OPTION_JSON, OPTION_READY_FD, OPTION_VERBOSE };
 
 static const struct cli_option options[] = {
-    [OPTION_VFIO] = {"vfio", "host=ADDRESS,socket=PATH[,dma=STRATEGY]",
-                     "a device and where to offer it; may be repeated"},
+    [OPTION_VFIO] = {"vfio", "host=ADDRESS,socket=PATH[,key=value]...",
+                     "a device and where to offer it; keys dma, rom, dextd; may be repeated"},
     [OPTION_JSON] = {"json", NULL, "print events as JSON, one line each"},
     [OPTION_READY_FD] = {"ready-fd", "N", "write one byte to descriptor N when every socket accepts clients"},
     [OPTION_VERBOSE] = {"verbose", NULL, "log what happens; twice: everything"},
@@ -76,8 +76,7 @@ static int parse(struct serve *serve, struct cli_words *words)
         if (option == CLI_WORDS_STOP)
             return words->status;
         if (option == OPTION_VFIO)
-            status =
-                vfio_list_add(&serve->devices, value, 1u << VFIO_HOST | 1u << VFIO_SOCKET | 1u << VFIO_DMA);
+            status = vfio_list_add(&serve->devices, value, VFIO_COMMON | 1u << VFIO_SOCKET);
         else if (option == OPTION_READY_FD)
             status = parse_ready_fd(serve, value);
         else if (option == OPTION_JSON)
@@ -201,7 +200,7 @@ static int serve_main(const struct cli_verb *verb, int argc, char **argv)
 const struct cli_verb cli_verb_serve = {
     .name = "serve",
     .summary = "Offers devices on vfio-user sockets until it is stopped.",
-    .synopsis = "--vfio host=ADDRESS,socket=PATH[,dma=STRATEGY]... [options]",
+    .synopsis = "--vfio host=ADDRESS,socket=PATH[,key=value]... [options]",
     .options = options,
     .nr_options = sizeof(options) / sizeof(options[0]),
     .run = serve_main,

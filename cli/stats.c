@@ -3,7 +3,6 @@
  * `viaduct stats`: reads what running servers tell about themselves. The documents of several servers become one:
  * their endpoints side by side, each with the pid of its server.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
@@ -14,8 +13,8 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "control.h"
 #include "runtime.h"
+#include "servers.h"
 #include "text.h"
 
 enum { OPTION_JSON, OPTION_WATCH, OPTION_SERVER };
@@ -32,75 +31,6 @@ struct stats {
     bool json;
 };
 
-/* Adds the endpoints of the server's document to `endpoints`. */
-static int merge(struct json_object *endpoints, const char *text)
-{
-    struct json_object *document = json_tokener_parse(text), *list, *pid;
-
-    if (!json_object_object_get_ex(document, "endpoints", &list) ||
-        !json_object_is_type(list, json_type_array)) {
-        json_object_put(document);
-        return -EPROTO;
-    }
-    pid = json_object_object_get(document, "pid");
-    for (size_t i = 0; i < json_object_array_length(list); i++) {
-        struct json_object *endpoint = json_object_array_get_idx(list, i);
-
-        json_object_object_add(endpoint, "pid", json_object_get(pid));
-        json_object_array_add(endpoints, json_object_get(endpoint));
-    }
-    json_object_put(document);
-    return 0;
-}
-
-static int ask(struct json_object *endpoints, const char *path)
-{
-    char *text;
-    int err = control_read(path, &text);
-
-    if (!err)
-        err = merge(endpoints, text);
-    free(text);
-    return err;
-}
-
-static bool is_control_name(const char *name, long *pid)
-{
-    char *end;
-
-    *pid = strtol(name, &end, 10);
-    return *pid > 0 && !strcmp(end, ".sock");
-}
-
-/* Asks everybody in the directory. The number of servers that answered. */
-static unsigned ask_all(struct json_object *endpoints, const char *directory)
-{
-    DIR *dir = opendir(directory);
-    struct dirent *entry;
-    unsigned answered = 0;
-
-    while (dir && (entry = readdir(dir))) {
-        long pid;
-        char *path;
-        int err;
-
-        if (!is_control_name(entry->d_name, &pid))
-            continue;
-        path = text_format("%s/%s", directory, entry->d_name);
-        err = ask(endpoints, path);
-        if (!err)
-            answered++;
-        else if (!runtime_is_alive(pid))
-            unlink(path); /* the socket of a process that was killed */
-        else
-            cli_warn("no statistics from process %ld (%s): %s", pid, path, strerror(-err));
-        free(path);
-    }
-    if (dir)
-        closedir(dir);
-    return answered;
-}
-
 static int collect_all(struct json_object *endpoints)
 {
     char *directory = runtime_path(), *why = NULL;
@@ -108,7 +38,7 @@ static int collect_all(struct json_object *endpoints)
 
     if (err && err != -ENOENT)
         status = cli_failed("%s", why);
-    else if (err || ask_all(endpoints, directory) == 0)
+    else if (err || servers_ask_all(endpoints) == 0)
         status =
             cli_failed("no server is running (none has a socket in %s); start one with 'viaduct serve' or "
                        "'viaduct run', or name its socket with --server PATH",
@@ -128,7 +58,7 @@ static int collect_one(struct json_object *endpoints, const char *server)
         path = text_format("%s/%" PRIu64 ".sock", directory, pid);
     else
         path = text_copy(server);
-    err = ask(endpoints, path);
+    err = servers_ask(endpoints, path);
     if (err)
         cli_failed(
             "--server %s: no answer from %s: %s; 'viaduct stats' without --server shows who is running",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Parses --vfio. Two passes: whose key iommu= is depends on the address, and the address may come last.
+ * Parses --vfio. Two passes: whose key iommu= is depends on the address, as does whether dextd= makes sense, and the
+ * address may come last.
  */
 #include "vfio_option.h"
 
@@ -13,19 +14,25 @@
 
 static const struct {
     const char *name;
+    const char *values;
     const char *elsewhere; /* what to say where a verb does not take it */
 } keys[VFIO_KEYS] = {
-    [VFIO_HOST] = {"host", ""},
-    [VFIO_PORT] = {"port", "; only 'viaduct run' makes ports"},
-    [VFIO_IOMMU] = {"iommu", "; only 'viaduct run' has --iommu"},
-    [VFIO_DMA] = {"dma", ""},
-    [VFIO_SOCKET] = {"socket", "; 'viaduct run' makes its own sockets, 'viaduct serve' takes one"},
+    [VFIO_HOST] = {"host", "ADDRESS", ""},
+    [VFIO_PORT] = {"port", "NAME", "; only 'viaduct run' makes ports"},
+    [VFIO_IOMMU] = {"iommu", "ID", "; only 'viaduct run' has --iommu"},
+    [VFIO_DMA] = {"dma", "STRATEGY", ""},
+    [VFIO_SOCKET] = {"socket", "PATH", "; 'viaduct run' makes its own sockets, 'viaduct serve' takes one"},
+    [VFIO_ROM] = {"rom", "FILE, rom=off, rom=on", ""},
+    [VFIO_DEXTD] = {"dextd", "PATH", ""},
 };
+
+/* What an address is, as far as keys are concerned. */
+enum kind { KIND_OTHER, KIND_SIMULATED, KIND_APPLE };
 
 struct parse {
     const char *text;
     unsigned allowed;
-    bool simulated;
+    enum kind kind;
     bool host_seen;
     char *value[VFIO_KEYS]; /* owned */
     char *extra;            /* options of the address, each with a comma before it */
@@ -81,33 +88,35 @@ static enum vfio_key key_of(const char *word)
     return VFIO_KEYS;
 }
 
-static bool is_simulated(const char *text)
+static enum kind kind_of(const char *text)
 {
-    bool simulated = false;
+    enum kind kind = KIND_OTHER;
     char *word;
 
     while ((word = next_word(&text))) {
-        if (key_of(word) == VFIO_HOST && !strncmp(word, "host=sim:", 9))
-            simulated = true;
+        if (!strncmp(word, "host=sim:", 9))
+            kind = KIND_SIMULATED;
+        else if (!strncmp(word, "host=apple:", 11))
+            kind = KIND_APPLE;
         free(word);
     }
-    return simulated;
+    return kind;
 }
 
 static int foreign_word(struct parse *p, const char *word)
 {
     char *allowed;
 
-    if (p->simulated && (p->host_seen || key_of(word) == VFIO_IOMMU)) {
+    if (p->kind == KIND_SIMULATED && (p->host_seen || key_of(word) == VFIO_IOMMU)) {
         text_append(&p->extra, ",");
         text_append(&p->extra, word);
         return CLI_OK;
     }
     allowed = allowed_keys(p->allowed);
-    cli_usage("--vfio %s: unknown key '%.*s'; allowed are %s%s", p->text, (int)strcspn(word, "="), word,
-              allowed,
-              p->simulated ? ", and the address's own options after host="
-                           : "; only simulated addresses (host=sim:...) have options of their own");
+    cli_usage(
+        "--vfio %s: unknown key '%.*s'; allowed are %s%s", p->text, (int)strcspn(word, "="), word, allowed,
+        p->kind == KIND_SIMULATED ? ", and the address's own options after host="
+                                  : "; only simulated addresses (host=sim:...) have options of their own");
     free(allowed);
     return CLI_USAGE;
 }
@@ -119,8 +128,10 @@ static int own_word(struct parse *p, enum vfio_key key, const char *word)
     if (!(p->allowed & 1u << key)) {
         char *allowed = allowed_keys(p->allowed);
 
-        cli_usage("--vfio %s: key '%s' is not allowed here%s; allowed are %s", p->text, keys[key].name,
-                  keys[key].elsewhere, allowed);
+        cli_usage("--vfio %s: key '%s' is not allowed here%s%s; allowed are %s", p->text, keys[key].name,
+                  keys[key].elsewhere,
+                  key == VFIO_SOCKET && p->kind == KIND_APPLE ? ", and the extension's socket is dextd=" : "",
+                  allowed);
         free(allowed);
         return CLI_USAGE;
     }
@@ -130,12 +141,12 @@ static int own_word(struct parse *p, enum vfio_key key, const char *word)
             "is written ,,)",
             p->text, keys[key].name, p->value[key], value);
     if (!*value)
-        return cli_usage("--vfio %s: key '%s' has no value; write %s=VALUE or leave it out", p->text,
-                         keys[key].name, keys[key].name);
+        return cli_usage("--vfio %s: key '%s' has no value; write %s=%s or leave it out", p->text,
+                         keys[key].name, keys[key].name, keys[key].values);
     p->value[key] = text_copy(value);
     if (key == VFIO_HOST)
         p->host_seen = true;
-    else
+    else if (key != VFIO_DEXTD) /* goes into the address, where commas are doubled as well */
         undouble_commas(p->value[key]);
     return CLI_OK;
 }
@@ -149,7 +160,7 @@ static int parse_words(struct parse *p)
     while (status == CLI_OK && (word = next_word(&at))) {
         enum vfio_key key = key_of(word);
 
-        if (key == VFIO_KEYS || (key == VFIO_IOMMU && p->simulated))
+        if (key == VFIO_KEYS || (key == VFIO_IOMMU && p->kind == KIND_SIMULATED))
             status = foreign_word(p, word);
         else
             status = own_word(p, key, word);
@@ -180,7 +191,11 @@ static int check_values(const struct parse *p, enum vd_strategy *strategy)
             "--vfio %s: port=%s is not a name; a letter, then at most 63 letters, digits, '-', '.' and "
             "'_' are allowed",
             p->text, port);
-    *strategy = VD_STRATEGY_AUTO;
+    if (p->value[VFIO_DEXTD] && p->kind != KIND_APPLE)
+        return cli_usage("--vfio %s: dextd=%s says where an extension is reached, and only devices of one "
+                         "(host=apple:BB:DD.F) "
+                         "are; leave it out",
+                         p->text, p->value[VFIO_DEXTD]);
     if (dma && vd_strategy_parse(dma, strategy))
         return cli_usage(
             "--vfio %s: dma=%s is not a strategy; allowed are auto, identity, offset, pool and paravirt",
@@ -193,25 +208,46 @@ static int check_values(const struct parse *p, enum vd_strategy *strategy)
     return CLI_OK;
 }
 
+/* host= and what belongs to it. */
+static char *build_address(const struct parse *p)
+{
+    const char *dextd = p->value[VFIO_DEXTD];
+
+    return text_format("%s%s%s%s", p->value[VFIO_HOST], p->extra ? p->extra : "", dextd ? ",socket=" : "",
+                       dextd ? dextd : "");
+}
+
+/* Moves the values over. */
+static struct vfio_option take(struct parse *p, enum vd_strategy strategy)
+{
+    const char *rom = p->value[VFIO_ROM];
+    bool on = rom && !strcmp(rom, "on"), off = rom && !strcmp(rom, "off");
+    struct vfio_option option = {
+        .text = text_copy(p->text),
+        .address = build_address(p),
+        .port = p->value[VFIO_PORT],
+        .iommu = p->value[VFIO_IOMMU],
+        .socket = p->value[VFIO_SOCKET],
+        .rom = rom && !on && !off ? text_copy(rom) : NULL,
+        .no_rom = off,
+        .strategy = strategy,
+    };
+
+    p->value[VFIO_PORT] = p->value[VFIO_IOMMU] = p->value[VFIO_SOCKET] = NULL;
+    return option;
+}
+
 int vfio_list_add(struct vfio_list *list, const char *text, unsigned allowed)
 {
-    struct parse p = {.text = text, .allowed = allowed, .simulated = is_simulated(text)};
-    enum vd_strategy strategy;
+    struct parse p = {.text = text, .allowed = allowed, .kind = kind_of(text)};
+    enum vd_strategy strategy = VD_STRATEGY_AUTO;
     int status = parse_words(&p);
 
     if (status == CLI_OK)
         status = check_values(&p, &strategy);
     if (status == CLI_OK) {
         list->items = text_grow(list->items, list->count + 1, sizeof(*list->items));
-        list->items[list->count++] = (struct vfio_option){
-            .text = text_copy(text),
-            .address = text_format("%s%s", p.value[VFIO_HOST], p.extra ? p.extra : ""),
-            .port = p.value[VFIO_PORT],
-            .iommu = p.value[VFIO_IOMMU],
-            .socket = p.value[VFIO_SOCKET],
-            .strategy = strategy,
-        };
-        p.value[VFIO_PORT] = p.value[VFIO_IOMMU] = p.value[VFIO_SOCKET] = NULL;
+        list->items[list->count++] = take(&p, strategy);
     }
     for (unsigned i = 0; i < VFIO_KEYS; i++)
         free(p.value[i]);
@@ -227,6 +263,7 @@ void vfio_list_finish(struct vfio_list *list)
         free(list->items[i].port);
         free(list->items[i].iommu);
         free(list->items[i].socket);
+        free(list->items[i].rom);
     }
     free(list->items);
     *list = (struct vfio_list){0};

@@ -3,27 +3,36 @@
  * The value of --vfio: host=<address> and, in any order, keys about how the device is attached. An address may have
  * options of its own, so one rule says whose a key is:
  *
- *   port, dma and socket are always --vfio's; iommu is --vfio's unless the address is a simulated one (there it is
- *   the address's iommu=chosen|assigned); every other key after host= belongs to a simulated address, and is an
- *   error for any other.
+ *   port, dma, socket and rom are always --vfio's; iommu is --vfio's unless the address is a simulated one (there it
+ *   is the address's iommu=chosen|assigned); dextd is --vfio's name for the option socket of an apple: address, because
+ *   socket is taken; every other key after host= belongs to a simulated address, and is an error for any other.
+ *
+ * sim:edu has an option rom=on|off of its own. --vfio's wins, so that rom= means one thing whatever the device is; it
+ * knows both words, and the guest sees the same either way.
  *
  * No key may be given twice; ",," stands for a comma inside a value.
  */
 #ifndef CLI_VFIO_OPTION_H
 #define CLI_VFIO_OPTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <viaduct/server.h>
 
-enum vfio_key { VFIO_HOST, VFIO_PORT, VFIO_IOMMU, VFIO_DMA, VFIO_SOCKET, VFIO_KEYS };
+enum vfio_key { VFIO_HOST, VFIO_PORT, VFIO_IOMMU, VFIO_DMA, VFIO_SOCKET, VFIO_ROM, VFIO_DEXTD, VFIO_KEYS };
+
+/* What every verb takes that opens devices. */
+#define VFIO_COMMON (1u << VFIO_HOST | 1u << VFIO_DMA | 1u << VFIO_ROM | 1u << VFIO_DEXTD)
 
 struct vfio_option {
     char *text;    /* as given, for messages */
-    char *address; /* for vd_device_open(): host= and the address's own options, commas still doubled */
+    char *address; /* for vd_device_open(): host= and the address's options, commas still doubled */
     char *port;    /* NULL: not given */
     char *iommu;   /* NULL: not given */
     char *socket;  /* NULL: not given */
+    char *rom;     /* the file to show as the expansion ROM; NULL: the device's own */
+    bool no_rom;   /* show none */
     enum vd_strategy strategy;
 };
 

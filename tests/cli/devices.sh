@@ -29,7 +29,12 @@ device unknown_simulated_kind_is_refused 2 "floppy" "nvme" -- sim:floppy
 device malformed_linux_address_is_refused 2 "0000:01:00.9" -- 0000:01:00.9
 device linux_address_is_refused_for_want_of_a_back_end 1 "VFIO" "not part of this build" -- 0000:01:00.0
 device short_linux_address_is_refused_for_want_of_a_back_end 1 "VFIO" -- 01:00.0
-device apple_address_is_refused_for_want_of_a_back_end 1 "DriverKit" "not part of this build" -- apple:01:00.0
+device malformed_apple_address_is_refused 2 "apple:BB:DD.F" -- apple:01:00.9
+device rom_that_is_not_there_is_refused 1 "rom=$scratch/none.rom" "No such file" "off for none" -- \
+    "sim:nvme,rom=$scratch/none.rom"
+: >"$scratch/empty.rom"
+device empty_rom_is_refused 2 "rom=$scratch/empty.rom" "empty" -- "sim:nvme,rom=$scratch/empty.rom"
+device directory_as_rom_is_refused 2 "rom=$scratch" "regular file" -- "sim:nvme,rom=$scratch"
 device unknown_sim_option_is_refused 2 "prot" "image" -- sim:nvme,prot=a
 device duplicate_sim_option_is_refused 2 "seed" -- sim:nvme,seed=1,seed=2
 device bad_sim_value_is_refused 2 "iommu" "chosen" "assigned" -- sim:nvme,iommu=perhaps

@@ -25,7 +25,7 @@ XDG_RUNTIME_DIR=$scratch/runtime
 PATH=$PATH:$scratch/bin
 NO_COLOR=1
 export XDG_RUNTIME_DIR PATH NO_COLOR
-unset VIADUCT_QEMU
+unset VIADUCT_QEMU VIADUCT_DEXTD VIADUCT_DOCTOR_MAC
 mkdir "$scratch/bin"
 truncate -s 4M "$scratch/disk.img"
 

@@ -70,6 +70,30 @@ stop TERM
 report "$status" sigterm_ends_serve_with_success
 fact serve_removes_its_sockets test ! -e "$scratch/a.sock" -a ! -e "$scratch/b.sock" -a ! -e "$control/$child.sock"
 
+# Whose ROM the guest gets: three endpoints with the device's own, with none, with a file's.
+
+printf '\125\252\004rest' >"$scratch/some.rom"
+truncate -s 5000 "$scratch/some.rom"
+start_serve --vfio "host=sim:edu,rom=on,socket=$scratch/a.sock" --vfio "rom=off,host=sim:edu,socket=$scratch/b.sock" \
+    --vfio "host=sim:edu,rom=$scratch/some.rom,socket=$scratch/c.sock"
+run "$viaduct" stats --json
+cp "$scratch/out" "$scratch/stats.json"
+rom_is() { # LETTER SIZES: the ROM regions of the endpoint on that socket
+    json "$scratch/stats.json" "[r['size'] for e in d['endpoints'] if e['socket'].endswith('/$1.sock')
+        for r in e['regions'] if r['name'] == 'rom'] == $2"
+}
+fact rom_on_is_the_devices_own rom_is a '[4096]'
+fact rom_off_hides_the_rom rom_is b '[]'
+fact rom_of_a_file_has_its_size_rounded_up rom_is c '[8192]'
+doctor_names_the_user() {
+    run "$viaduct" doctor --qemu "$scratch/none" --device "sim:nvme,image=$scratch/disk.img"
+    grep -q "^warn  open .*in use by process $child, which serves it on $scratch/a.sock" "$scratch/out"
+}
+stop TERM
+start_serve --vfio "host=sim:nvme,image=$scratch/disk.img,socket=$scratch/a.sock"
+fact doctor_says_which_server_has_a_device doctor_names_the_user
+stop TERM
+
 start_serve --json --vfio "host=sim:edu,socket=$scratch/a.sock"
 sed -n 1p "$scratch/served" >"$scratch/event"
 fact serve_json_announces_ready json "$scratch/event" \

@@ -46,6 +46,18 @@ vfio vfio_unknown_dma_is_refused "dma=magic" "auto, identity, offset, pool and p
 vfio vfio_bad_port_is_refused "port=1a is not a name" "a letter" -- run --vfio host=sim:nvme,port=1a
 vfio vfio_socket_in_run_is_refused "key 'socket' is not allowed here" "viaduct serve" -- \
     run --vfio host=sim:nvme,socket=/x
+vfio vfio_empty_rom_is_refused "key 'rom' has no value" "rom=FILE, rom=off, rom=on" -- \
+    run --vfio host=sim:edu,rom=
+vfio vfio_duplicate_rom_is_refused "key 'rom' is given twice" "'on' and 'off'" -- \
+    run --vfio host=sim:edu,rom=on,rom=off
+vfio vfio_dextd_of_a_simulated_device_is_refused "dextd=/x" "host=apple:BB:DD.F" -- \
+    run --vfio host=sim:nvme,dextd=/x
+vfio vfio_dextd_of_a_linux_device_is_refused "dextd=/x" "leave it out" -- run --vfio dextd=/x,host=0000:01:00.0
+vfio vfio_empty_dextd_is_refused "key 'dextd' has no value" "dextd=PATH" -- run --vfio host=apple:01:00.0,dextd=
+vfio vfio_socket_of_an_apple_device_in_run_is_refused "the extension's socket is dextd=" -- \
+    run --vfio host=apple:01:00.0,socket=/x
+vfio vfio_unknown_key_of_an_apple_device_is_refused "unknown key 'image'" "dextd" -- \
+    run --vfio host=apple:01:00.0,image=/x
 vfio vfio_unknown_iommu_id_is_refused "no --iommu id=io1" "add it" -- \
     run --iommu id=io0 --vfio host=0000:01:00.0,iommu=io1
 vfio vfio_same_port_twice_is_refused "port=a is given to two devices" -- \
@@ -79,5 +91,10 @@ refuses serve_ready_fd_not_open_is_refused 2 "--ready-fd 77" -- \
 refuses stats_watch_zero_is_refused 2 "--watch 0" "1 to 86400" -- stats --watch 0
 refuses stats_nobody_running_is_told 1 "no server is running" "viaduct serve" -- stats
 refuses stats_unknown_server_is_named 1 "--server 4194303" -- stats --server 4194303
+refuses doctor_device_that_is_no_address_is_refused 2 "--device pigeon:1: " "allowed are sim:nvme" -- \
+    doctor --device pigeon:1
+refuses doctor_device_with_a_bad_option_is_refused 2 "--device sim:nvme,prot=a: " "'prot'" -- \
+    doctor --device sim:nvme,prot=a
+fact doctor_prints_nothing_for_a_bad_device test ! -s "$scratch/out"
 refuses doctor_unknown_arch_is_refused 2 "--arch sparc" -- doctor --arch sparc
 finish
