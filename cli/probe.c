@@ -135,7 +135,7 @@ bool probe_wait(struct probe *probe, bool (*done)(void *opaque), void *opaque, i
     int64_t end = process_now_ms() + ms;
 
     while (!done(opaque)) {
-        bool busy = vd_device_dispatch(probe->device, false);
+        bool busy = vd_device_dispatch(probe->device, true);
 
         if (process_now_ms() >= end)
             return done(opaque);

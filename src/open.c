@@ -82,6 +82,7 @@ int vd_device_open(struct vd_context *context, const char *address, struct vd_de
 int vd_device_scan(struct vd_context *context, struct vd_device_found *found, size_t max,
                    struct vd_error *error)
 {
+    struct vd_failure why = {0};
     size_t count = 0;
 
     for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
@@ -89,11 +90,14 @@ int vd_device_scan(struct vd_context *context, struct vd_device_found *found, si
         int n = -ENOENT;
 
         if (backends[i]->scan)
-            n = backends[i]->scan(&context->env, room ? found + count : NULL, room, vd_failure_of(error));
-        if (n == -ENOENT)
+            n = backends[i]->scan(&context->env, room ? found + count : NULL, room, &why);
+        if (n == -ENOENT) /* no failure, so not one to tell */
             continue;
-        if (n < 0)
+        if (n < 0) {
+            if (error)
+                *vd_failure_of(error) = why;
             return n;
+        }
         count += (size_t)n;
     }
     return (int)count;

@@ -20,6 +20,17 @@ static int enable_device(struct vd_dext *dext)
     return ret;
 }
 
+/* A device whose last reset failed may still run its last owner's queues: no bus mastering before it is reset. */
+static int make_clean(struct vd_dext *dext)
+{
+    int ret = dext->unclean ? vd_dext_reset(dext) : VD_DEXT_SUCCESS;
+
+    if (ret)
+        return ret;
+    dext->unclean = false;
+    return VD_DEXT_SUCCESS;
+}
+
 int vd_dext_claim(struct vd_dext_client *client, struct vd_dext_call *call)
 {
     struct vd_dext *dext = client->dext;
@@ -31,7 +42,11 @@ int vd_dext_claim(struct vd_dext_client *client, struct vd_dext_call *call)
     ret = dext->ops->open(dext->hw);
     if (ret)
         return ret;
-    ret = enable_device(dext);
+    ret = make_clean(dext);
+    if (!ret)
+        ret = vd_dext_note_registers(dext);
+    if (!ret)
+        ret = enable_device(dext);
     if (ret) {
         vd_dext_log(dext, VD_DEXT_LOG_ERROR, "claim: the device cannot be enabled, status", (uint32_t)ret, 0);
         dext->ops->close(dext->hw);
@@ -50,22 +65,40 @@ static void note(const struct vd_dext *dext, const char *what, int status)
         vd_dext_log(dext, VD_DEXT_LOG_ERROR, what, (uint32_t)status, dext->command);
 }
 
-/* The order is the point: the device stops mastering before its memory goes, and is reset before others get it. */
+/* Leaves the device reset and its config space as the owner found it. */
+static void reset_for_the_next(struct vd_dext *dext)
+{
+    int ret = vd_dext_reset(dext);
+
+    note(dext, "close: the device is not reset; status, COMMAND", ret);
+    note(dext, "close: config space is not as it was; status, COMMAND", vd_dext_put_registers(dext));
+    /* What cannot be reset at all is not asked to be at the next claim. */
+    dext->unclean = ret && ret != VD_DEXT_UNSUPPORTED;
+}
+
+/*
+ * The order is the point: the device stops mastering before its memory goes, and is reset before others get it. One that
+ * does not stop is reset while its memory is still there.
+ */
 void vd_dext_teardown(struct vd_dext *dext)
 {
     struct vd_dext_client *owner = dext->owner;
+    int running = 0;
 
     if (!dext->gone) {
-        note(dext, "close: bus mastering is not off; status, COMMAND", vd_dext_bus_master_off(dext));
+        running = vd_dext_bus_master_off(dext);
+        note(dext, "close: bus mastering is not off; status, COMMAND", running);
         note(dext, "close: transactions are still pending; status, COMMAND", vd_dext_drain(dext));
     }
     vd_dext_irq_stop(dext);
     dext->irqs.set_up = false;
     vd_dext_irq_complete(dext, VD_DEXT_ABORTED);
     vd_dext_abort_event_wait(owner);
+    if (running && !dext->gone)
+        note(dext, "close: a device that does not stop is not reset; status, COMMAND", vd_dext_reset(dext));
     vd_dext_dma_finish(owner);
     if (!dext->gone)
-        note(dext, "close: the device is not reset; status, COMMAND", vd_dext_reset(dext));
+        reset_for_the_next(dext);
     vd_dext_irq_destroy_page(dext);
     dext->ops->close(dext->hw);
     dext->owner = NULL;

@@ -40,6 +40,12 @@ struct vd_dext_irqs {
     uint32_t nr_vectors; /* while set_up */
 };
 
+/* What an owner may change in a type 0 header and a reset clears or leaves, so that somebody has to put it back. */
+struct vd_dext_registers {
+    uint32_t bars[VD_DEXT_BARS];
+    uint32_t rom, devctl, devctl2, command;
+};
+
 struct vd_dext {
     const struct vd_dext_os *os;
     const struct vd_dext_hw_ops *ops;
@@ -52,12 +58,14 @@ struct vd_dext {
     struct vd_dext_description description; /* the constant part */
 
     struct vd_dext_client *owner;   /* who has the claim; NULL: nobody */
+    struct vd_dext_registers found; /* by the owner; of a type 0 header */
     struct vd_dext_client *clients; /* all connections */
     uint32_t nr_clients;
     struct vd_dext_irqs irqs; /* the owner's */
     uint64_t faults;          /* as last read; UINT64_MAX: cannot tell */
     uint16_t command;         /* COMMAND as last seen */
     bool gone;
+    bool unclean; /* the last owner is gone, but not reset away */
 };
 
 /* The RFC's one DMA buffer of a client. */
@@ -149,7 +157,11 @@ vd_dext_handler vd_dext_quiesce;
 
 /* reset.c */
 vd_dext_handler vd_dext_reset_device;
-/* By the first kind that works. 0; UNSUPPORTED none is possible; what the last one that was tried answered. */
+/* Notes what the owner finds, at its claim. 0; what the hardware answered. */
+int vd_dext_note_registers(struct vd_dext *dext);
+/* What the owner found is there again, except COMMAND: that stays, without bus mastering. 0; what the hardware answered. */
+int vd_dext_put_registers(struct vd_dext *dext);
+/* By the first kind that works, after waking the function. 0; UNSUPPORTED none is possible; what the last one that was tried answered. */
 int vd_dext_reset(struct vd_dext *dext);
 
 #endif

@@ -7,7 +7,7 @@
  * Uses no libc beyond memory functions, no OS header, no global state.
  *
  * Threads: the shell serialises everything (DriverKit: the default queue) except vd_dext_irq(), which any thread may
- * call between a successful hw->irq_setup() and the return of hw->irq_teardown().
+ * call from the start of a successful hw->irq_setup(), so before it has returned, to the return of hw->irq_teardown().
  * Errors: enum vd_dext_return, as int.
  */
 #ifndef DEXT_CORE_DEXT_H
@@ -137,7 +137,8 @@ void vd_dext_destroy(struct vd_dext *dext);
 int vd_dext_client_open(struct vd_dext *dext, void *shell, struct vd_dext_client **out);
 /*
  * The connection is over, however it ended. With the claim: bus mastering off and read back, drained, interrupts off,
- * every mapping completed, device reset, provider closed. Waiters complete with ABORTED. NULL is allowed.
+ * every mapping completed, device awake and reset, BARs and device control as they were before the claim, provider
+ * closed. Waiters complete with ABORTED. NULL is allowed.
  */
 void vd_dext_client_close(struct vd_dext_client *client);
 

@@ -5,6 +5,8 @@
  * its own resets. Its interrupts are stopped meanwhile, since a reset clears the message address and data as well, and
  * only the framework knows them.
  */
+#include <string.h>
+
 #include "dext/core/config.h"
 
 enum {
@@ -19,11 +21,10 @@ enum {
 struct saved {
     bool valid;
     bool irqs_stopped;
-    uint32_t bars[VD_DEXT_BARS];
-    uint32_t rom, devctl, devctl2, command;
+    struct vd_dext_registers registers;
 };
 
-static int save(struct vd_dext *dext, struct saved *s)
+static int read_registers(struct vd_dext *dext, struct vd_dext_registers *s)
 {
     const struct vd_dext_caps *caps = &dext->caps;
     int ret = vd_dext_command_get(dext, &s->command);
@@ -36,12 +37,19 @@ static int save(struct vd_dext *dext, struct saved *s)
         ret = vd_dext_config_get(dext, caps->pcie + PCIE_DEVCTL, 2, &s->devctl);
     if (!ret && caps->has_devctl2)
         ret = vd_dext_config_get(dext, caps->pcie + PCIE_DEVCTL2, 2, &s->devctl2);
+    return ret;
+}
+
+static int save(struct vd_dext *dext, struct saved *s)
+{
+    int ret = read_registers(dext, &s->registers);
+
     s->valid = ret == VD_DEXT_SUCCESS;
     return ret;
 }
 
 /* COMMAND is last: nothing may be decoded or mastered before the rest is right. */
-static int restore(struct vd_dext *dext, const struct saved *s)
+static int restore(struct vd_dext *dext, const struct vd_dext_registers *s)
 {
     const struct vd_dext_caps *caps = &dext->caps;
     int ret = VD_DEXT_SUCCESS;
@@ -57,6 +65,26 @@ static int restore(struct vd_dext *dext, const struct saved *s)
     if (!ret)
         ret = vd_dext_config_put(dext, CFG_COMMAND, 2, s->command);
     return ret;
+}
+
+int vd_dext_note_registers(struct vd_dext *dext)
+{
+    return dext->caps.ordinary ? read_registers(dext, &dext->found) : VD_DEXT_SUCCESS;
+}
+
+int vd_dext_put_registers(struct vd_dext *dext)
+{
+    struct vd_dext_registers found = dext->found, now = {0};
+    int ret = dext->caps.ordinary ? read_registers(dext, &now) : VD_DEXT_SUCCESS;
+
+    if (ret || !dext->caps.ordinary)
+        return ret;
+    found.command = now.command;
+    if (memcmp(&found, &now, sizeof(now)) == 0)
+        return VD_DEXT_SUCCESS;
+    found.command &= ~(uint32_t)COMMAND_BUS_MASTER;
+    ret = vd_dext_config_put(dext, CFG_COMMAND, 2, COMMAND_INTX_DISABLE); /* nothing is decoded halfway */
+    return ret ? ret : restore(dext, &found);
 }
 
 /* Waits until the function answers config reads again. */
@@ -117,6 +145,33 @@ static int config_power(struct vd_dext *dext)
     return ret;
 }
 
+static void stop_irqs(struct vd_dext *dext, struct saved *s)
+{
+    if (!dext->irqs.set_up || s->irqs_stopped)
+        return;
+    vd_dext_irq_stop(dext);
+    s->irqs_stopped = true;
+}
+
+/*
+ * An owner may leave the function in D3hot, where nothing but config space answers and a reset need not lead out of it.
+ * Waking may be a reset of its own. What goes wrong shows in what follows.
+ */
+static void wake(struct vd_dext *dext, struct saved *s)
+{
+    const uint32_t at = dext->caps.pm + PM_CONTROL;
+    uint32_t control;
+
+    if (!dext->caps.pm || vd_dext_config_get(dext, at, 2, &control) || control == UINT16_MAX ||
+        !(control & PM_STATE))
+        return;
+    if (dext->caps.ordinary && save(dext, s))
+        return;
+    stop_irqs(dext, s);
+    if (!vd_dext_config_put(dext, at, 2, control & ~(uint32_t)(PM_STATE | PM_PME_STATUS)))
+        dext->os->sleep_us(dext->os->opaque, POWER_US);
+}
+
 /* The function is quiet and without interrupts before it is reset, and answers afterwards. */
 static int by_config(struct vd_dext *dext, struct saved *s, int (*how)(struct vd_dext *))
 {
@@ -126,10 +181,7 @@ static int by_config(struct vd_dext *dext, struct saved *s, int (*how)(struct vd
 
     if (ret)
         return ret;
-    if (dext->irqs.set_up && !s->irqs_stopped) {
-        vd_dext_irq_stop(dext);
-        s->irqs_stopped = true;
-    }
+    stop_irqs(dext, s);
     ret = vd_dext_config_put(dext, CFG_COMMAND, 2, COMMAND_INTX_DISABLE);
     if (!ret)
         ret = vd_dext_drain(dext);
@@ -160,7 +212,7 @@ static int reset_one(struct vd_dext *dext, enum vd_dext_reset_kind kind, struct 
 /* Whatever came of it, as much as can be is as it was. */
 static int put_back(struct vd_dext *dext, const struct saved *s)
 {
-    int ret = s->valid ? restore(dext, s) : VD_DEXT_SUCCESS;
+    int ret = s->valid ? restore(dext, &s->registers) : VD_DEXT_SUCCESS;
 
     if (ret)
         vd_dext_log(dext, VD_DEXT_LOG_ERROR, "reset: config space is not restored, status", (uint32_t)ret, 0);
@@ -184,6 +236,7 @@ int vd_dext_reset(struct vd_dext *dext)
     int ret = VD_DEXT_UNSUPPORTED;
     int after;
 
+    wake(dext, &saved);
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
         int one = possible & order[i] ? reset_one(dext, order[i], &saved) : VD_DEXT_UNSUPPORTED;
 

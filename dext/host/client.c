@@ -182,13 +182,15 @@ static int handle_wait(struct request *q)
     int status = VD_DEXT_BUSY;
 
     call.selector = busy.selector = vd_read32(&q->in);
-    if (wait) {
+    if (vd_read32(&q->in) != 0) {
+        status = VD_DEXT_BAD_ARGUMENT;
+    } else if (wait) {
         *wait = (struct dextd_wait){q->client, call.selector, true};
         q->client->function->calls++;
         status = vd_dext_call(q->client->core, &call);
     }
     if (status)
-        dextd_wait_complete(wait ? wait : &busy, status, NULL, 0);
+        dextd_wait_complete(wait && wait->pending ? wait : &busy, status, NULL, 0);
     return VD_DEXT_SUCCESS;
 }
 
@@ -206,7 +208,9 @@ static int bar_file(const struct dextd_function *function, uint32_t number, int 
 static int handle_map(struct request *q)
 {
     struct vd_dext_memory memory;
-    int status = vd_dext_memory(q->client->core, vd_read32(&q->in), &memory);
+    uint32_t type = vd_read32(&q->in);
+    int status =
+        vd_read32(&q->in) == 0 ? vd_dext_memory(q->client->core, type, &memory) : VD_DEXT_BAD_ARGUMENT;
 
     if (!status && memory.token)
         q->fd = dextd_memory_fd(memory.token);
@@ -342,6 +346,8 @@ bool dextd_client_work(struct dextd_client *client)
             received = true;
         }
     }
+    if (handled == BURST)
+        client->readable = true; /* the rest may be in the buffer, where no poll sees it */
     if (handled || received)
         client->active_ns = vd_env_now(client->server->env);
     return handled || received;

@@ -128,7 +128,7 @@ int dextd_shares_add(struct dextd_shares *shares, const struct vd_dext_share *sh
     if (!vd_range_make(vd_get64(share->address), vd_get64(share->size), &range) ||
         !lies_in_file(fd, offset, vd_get64(share->size)))
         return VD_DEXT_BAD_ARGUMENT;
-    if (shares->count >= DEXTD_MAX_SHARES)
+    if (shares->count >= DEXTD_MAX_SHARES || vd_get64(share->size) > DEXTD_MAX_SHARED_BYTES - shares->bytes)
         return VD_DEXT_NO_RESOURCES;
     added = vd_env_alloc(shares->env, 1, sizeof(*added));
     if (!added)

@@ -17,7 +17,9 @@
 #include "base/tree.h"
 #include "proto/dext_socket.h"
 
-enum { DEXTD_MAX_SHARES = 1024 }; /* of a connection */
+/* Of a connection; the bytes of all connections together fit the daemon's address space. */
+enum { DEXTD_MAX_SHARES = 1024 };
+#define DEXTD_MAX_SHARED_BYTES (1ull << 40)
 
 struct dextd_share;
 
@@ -36,7 +38,7 @@ void dextd_shares_finish(struct dextd_shares *shares);
 /*
  * Maps what `share` says of the descriptor, which stays the caller's. 0; BAD_ARGUMENT no memory file, not inside it,
  * addresses that wrap, that overlap another share or that no mapping can have; NOT_PERMITTED may not be written;
- * NO_RESOURCES too many; NO_MEMORY.
+ * NO_RESOURCES too many, or too many bytes; NO_MEMORY.
  */
 int dextd_shares_add(struct dextd_shares *shares, const struct vd_dext_share *share, int fd);
 /* Forgets the share that begins at the client's `address`. 0; NOT_FOUND. */

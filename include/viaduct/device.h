@@ -37,7 +37,8 @@ struct vd_device_info {
  *                                                     else $VIADUCT_DEXTD, else its usual place
  * @param error may be NULL
  * @return 0; -EINVAL not an address, unknown key or bad value; -ENOTSUP a back end this build lacks; -ENOENT, -EACCES,
- *         -EBUSY, -ENOSPC, -EIO from the host; -ENOMEM. On failure *out is NULL.
+ *         -EBUSY, -ENOSPC, -EIO from the host; -ENODEV it was removed meanwhile, or reads all ones; -ENOMEM. On
+ *         failure *out is NULL.
  */
 VD_EXPORT int vd_device_open(struct vd_context *context, const char *address, struct vd_device **out,
                              struct vd_error *error);

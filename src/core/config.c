@@ -15,6 +15,8 @@
 enum {
     OFF_VENDOR = 0x00,
     OFF_COMMAND = 0x04,
+    OFF_BAR0 = 0x10,
+    OFF_BARS_END = 0x28,
     COMMAND_MASTER = 0x0004,
     ALL_ONES = 0xffff,
     PM_STATE = 0x03,
@@ -27,6 +29,8 @@ enum {
     AF_CONTROL_FLR = 0x01,
     MSIX_MASKED = 1,
 };
+
+#define BAR_ADDRESS 0xfffffff0u /* beside the bits that say the kind (PCI 6.2.5.1) */
 
 /* The hardware. */
 
@@ -66,17 +70,39 @@ static int check_presence(const struct vd_config *c)
     return ret ? ret : vd_load16(vendor) == ALL_ONES ? -EIO : 0;
 }
 
+/*
+ * Whether the function was reset behind the host's back, as a guest can do through a register of the device (NVMe's
+ * subsystem reset): no BAR has an address any more. A host that moves BARs never gives them none.
+ */
+static bool was_reset(const struct vd_config *c, uint8_t now[][4])
+{
+    bool had_one = false;
+
+    for (unsigned i = 0; i < c->nr_restores; i++) {
+        if (c->restores[i].offset < OFF_BAR0 || c->restores[i].offset >= OFF_BARS_END)
+            continue;
+        if (vd_load32(now[i]) & BAR_ADDRESS)
+            return false;
+        had_one |= (vd_load32(c->restores[i].value) & BAR_ADDRESS) != 0;
+    }
+    return had_one;
+}
+
 /* Notes the host's registers, unless the function does not answer or a reset has lost them. */
 static void save_registers(struct vd_config *c)
 {
-    uint8_t bytes[4];
+    uint8_t now[VD_CONFIG_RESTORES][4];
 
     if (c->registers_lost || check_presence(c))
         return;
     for (unsigned i = 0; i < c->nr_restores; i++) {
-        if (hardware_read(c, c->restores[i].offset, bytes, c->restores[i].width) == 0)
-            memcpy(c->restores[i].value, bytes, c->restores[i].width);
+        if (hardware_read(c, c->restores[i].offset, now[i], c->restores[i].width))
+            return;
     }
+    if (was_reset(c, now))
+        return;
+    for (unsigned i = 0; i < c->nr_restores; i++)
+        memcpy(c->restores[i].value, now[i], c->restores[i].width);
 }
 
 /* Puts back what the reset lost; a host that does so itself leaves nothing to write. */

@@ -145,7 +145,7 @@ struct layout {
     struct vd_config *config;
     const uint8_t *hardware;
     const struct vd_host_info *info;
-    unsigned msix; /* the header that the table belongs to */
+    unsigned msix; /* the header that may be shown; 0: none */
     unsigned last; /* header shown last in the present list; 0: none yet */
     struct list list;
     uint8_t marks[VD_CONFIG_SIZE];
@@ -387,7 +387,7 @@ static bool is_offered(const struct layout *l, const struct vd_cap_kind *kind, u
     if (kind->id == VD_CAP_MSI)
         return l->info->irqs[VD_IRQ_MSI].count > 0;
     if (kind->id == VD_CAP_MSIX)
-        return l->info->irqs[VD_IRQ_MSIX].count > 0 && l->config->msix.entries && at == l->msix;
+        return l->info->irqs[VD_IRQ_MSIX].count > 0 && at == l->msix;
     return true;
 }
 
@@ -485,17 +485,18 @@ static void find_msix(struct layout *l)
     if (i == l->list.count || l->list.at[i] + (unsigned)MSIX_LENGTH > l->list.end)
         return;
     at = l->list.at[i];
-    l->msix = at;
     msix->entries = (get(l, at + 2, 2) & 0x7ff) + 1;
     msix->table_bar = get(l, at + 4, 4) & 7;
     msix->table_offset = get(l, at + 4, 4) & ~7u;
     msix->pba_bar = get(l, at + 8, 4) & 7;
     msix->pba_offset = get(l, at + 8, 4) & ~7u;
-    if (lies_in_bar(l->info, msix->table_bar, msix->table_offset, vd_msix_table_size(msix)) &&
-        lies_in_bar(l->info, msix->pba_bar, msix->pba_offset, vd_msix_pba_size(msix)))
-        return;
-    vd_warn(l->config->env, "%s: its MSI-X table is in no BAR; MSI-X is hidden", l->config->address);
-    msix->entries = 0;
+    if (!lies_in_bar(l->info, msix->table_bar, msix->table_offset, vd_msix_table_size(msix)))
+        msix->entries = 0;
+    else if (lies_in_bar(l->info, msix->pba_bar, msix->pba_offset, vd_msix_pba_size(msix)))
+        l->msix = at;
+    if (!l->msix)
+        vd_warn(l->config->env, "%s: its MSI-X %s in no BAR; MSI-X is hidden", l->config->address,
+                msix->entries ? "pending bits are" : "table is");
 }
 
 static void place_extended(struct layout *l, bool express)

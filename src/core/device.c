@@ -15,14 +15,22 @@ enum {
     PCI_COMMAND_MASTER = 0x0004,
 };
 
+static void host_irq(void *opaque, unsigned index, uint32_t vector)
+{
+    struct vd_device *device = opaque;
+
+    if (index == VD_IRQ_ERR)
+        vd_count(&device->device_errors, 1);
+    vd_irq_fired(device, index, vector);
+}
+
 static void host_gone(void *opaque)
 {
     struct vd_device *device = opaque;
 
     if (!atomic_exchange(&device->gone, true)) {
-        vd_count(&device->device_errors, 1);
-        vd_irq_fired(device, VD_IRQ_ERR, 0);
-        vd_irq_fired(device, VD_IRQ_REQ, 0);
+        host_irq(device, VD_IRQ_ERR, 0);
+        host_irq(device, VD_IRQ_REQ, 0);
     }
 }
 
@@ -93,7 +101,7 @@ int vd_device_create(struct vd_context *context, const struct vd_backend_ops *op
     device->env = &context->env;
     device->ops = ops;
     device->events = (struct vd_host_events){
-        .irq = vd_irq_fired, .intx = vd_irq_line_changed, .gone = host_gone, .opaque = device};
+        .irq = host_irq, .intx = vd_irq_line_changed, .gone = host_gone, .opaque = device};
     pthread_mutex_init(&device->irq_lock, NULL);
     device->address = vd_env_strdup(device->env, address);
     if (!device->address) {

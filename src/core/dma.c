@@ -374,11 +374,17 @@ static bool release_some(struct vd_device *device, void **tokens, size_t room)
 
 void vd_dma_release_all(struct vd_device *device)
 {
-    void *few[BATCH];
-    const struct vd_dma_scratch *scratch = device->dma.scratch;
+    struct vd_dma_scratch *scratch = device->dma.scratch;
 
-    while (release_some(device, scratch ? scratch->tokens : few, scratch ? scratch->room : BATCH))
-        ;
+    if (scratch) {
+        while (release_some(device, scratch->tokens, scratch->room))
+            ;
+    } else {
+        void *few[BATCH];
+
+        while (release_some(device, few, BATCH))
+            ;
+    }
 }
 
 void vd_dma_state_finish(struct vd_device *device)

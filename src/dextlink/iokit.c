@@ -57,6 +57,7 @@ struct vd_link {
     int pipe[2];
     pthread_mutex_t lock; /* of everything below */
     bool gone;            /* the service ended */
+    bool told;            /* poll() has said so */
     bool raised;          /* there is a byte in the pipe */
     struct waiting waiting[NR_WAITERS];
 };
@@ -86,7 +87,8 @@ static int status_of(kern_return_t kr)
 /* With the lock: the pipe holds a byte exactly while poll() has something to say. */
 static void update_pipe(struct vd_link *link)
 {
-    bool wanted = link->gone || link->waiting[WAIT_INTERRUPT].done || link->waiting[WAIT_EVENT].done;
+    bool news = link->gone && !link->told;
+    bool wanted = news || link->waiting[WAIT_INTERRUPT].done || link->waiting[WAIT_EVENT].done;
     char byte = 0;
     ssize_t n = 1;
 
@@ -225,6 +227,7 @@ static bool iokit_poll(struct vd_link *link, struct vd_link_completion *out, boo
         }
     }
     *gone = !found && link->gone;
+    link->told |= *gone; /* else whoever sleeps on the pipe would wake for ever */
     update_pipe(link);
     pthread_mutex_unlock(&link->lock);
     return found;

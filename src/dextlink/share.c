@@ -2,12 +2,15 @@
 /*
  * Counted shares of files; see share.h.
  *
- * The whole mapping of a file is a guess: the process may have mapped only a part, and other things beside it. So what is
- * announced is cut where a share in use begins or ends, and only a region that itself lies on one is refused.
+ * The whole mapping of a file is a guess: the process may have mapped only a part, and other things beside it (guest
+ * memory of two files, one of them in two pieces, is mapped like that). So what is announced is cut where a share in use
+ * begins or ends, and one whose guess turns out to be wrong shrinks to what is used of it; the other side keeps memory
+ * for the regions that lie in it, whatever is withdrawn. Only a region on another file's used part is refused.
  */
 #include "dextlink/share.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,12 +25,22 @@ struct vd_share {
     struct vd_tree_node node; /* what was announced */
     struct identity identity;
     uint64_t uses;
+    struct vd_range used;           /* while in use: pages that hold all regions since it was idle */
+    int fd;                         /* of the file, our own; -1: there was none left, so it cannot shrink */
+    bool lost;                      /* it could not be announced again: it has room for no further region */
     struct vd_share *older, *newer; /* while idle */
 };
 
 static struct vd_share *share_of(struct vd_tree_node *node)
 {
     return VD_CONTAINER(node, struct vd_share, node);
+}
+
+static void destroy(struct vd_shares *shares, struct vd_share *share)
+{
+    if (share->fd >= 0)
+        close(share->fd);
+    vd_env_free(shares->env, share);
 }
 
 void vd_shares_init(struct vd_shares *shares, const struct vd_env *env, const struct vd_share_ops *ops,
@@ -43,7 +56,7 @@ void vd_shares_finish(struct vd_shares *shares)
 
     while ((node = vd_tree_first(&shares->tree))) {
         vd_tree_remove(&shares->tree, node);
-        vd_env_free(shares->env, share_of(node));
+        destroy(shares, share_of(node));
     }
     shares->oldest = shares->newest = NULL;
     shares->nr_idle = 0;
@@ -78,14 +91,24 @@ static void withdraw(struct vd_shares *shares, struct vd_share *idle)
 {
     leave_idle(shares, idle);
     vd_tree_remove(&shares->tree, &idle->node);
-    shares->ops->withdraw(shares->opaque, idle->node.range.start);
-    vd_env_free(shares->env, idle);
+    if (!idle->lost)
+        shares->ops->withdraw(shares->opaque, idle->node.range.start);
+    destroy(shares, idle);
 }
 
-static void use(struct vd_shares *shares, struct vd_share *share)
+/* One more use, by that region. */
+static void use(const struct vd_shares *shares, struct vd_share *share, struct vd_range region)
 {
+    struct vd_range pages = {region.start & ~(shares->page - 1), region.last | (shares->page - 1)};
+
+    if (pages.last > share->node.range.last)
+        pages.last = share->node.range.last;
     if (share->uses++ == 0)
-        leave_idle(shares, share);
+        share->used = pages;
+    if (pages.start < share->used.start)
+        share->used.start = pages.start;
+    if (pages.last > share->used.last)
+        share->used.last = pages.last;
 }
 
 /* A region that was checked against its file. */
@@ -119,7 +142,7 @@ static struct vd_share *find(const struct vd_shares *shares, const struct region
 {
     struct vd_tree_node *node = vd_tree_find(&shares->tree, region->range.start);
 
-    return node && vd_range_contains(node->range, region->range) &&
+    return node && vd_range_contains(node->range, region->range) && !share_of(node)->lost &&
                    same(&share_of(node)->identity, &region->identity)
                ? share_of(node)
                : NULL;
@@ -134,30 +157,6 @@ static struct vd_range whole_file(const struct region *region)
     if (behind > UINT64_MAX - region->range.start)
         behind = UINT64_MAX - region->range.start;
     return (struct vd_range){region->range.start - before, region->range.start + behind};
-}
-
-/*
- * Withdraws idle shares that overlap `whole` and cuts it where used ones do. False when that leaves too little for the
- * region.
- */
-static bool make_way(struct vd_shares *shares, struct vd_range region, struct vd_range *whole)
-{
-    struct vd_tree_node *node = vd_tree_lower(&shares->tree, whole->start);
-
-    while (node && node->range.start <= whole->last) {
-        struct vd_tree_node *next = vd_tree_next(node);
-
-        if (share_of(node)->uses == 0)
-            withdraw(shares, share_of(node));
-        else if (node->range.start > region.last)
-            whole->last = node->range.start - 1;
-        else if (node->range.last < region.start)
-            whole->start = (node->range.last | (shares->page - 1)) + 1;
-        else
-            return false;
-        node = next;
-    }
-    return whole->start <= region.start;
 }
 
 static bool is_shortage(int status)
@@ -178,6 +177,59 @@ static int announce(struct vd_shares *shares, struct vd_range range, const struc
     }
 }
 
+/* A share in use gives up what nobody used of it. False when the region lies on what is used. */
+static bool shrink(struct vd_shares *shares, struct vd_share *share, struct vd_range region)
+{
+    if (share->fd < 0 || (share->used.start <= region.last && region.start <= share->used.last))
+        return false;
+    if (!share->lost)
+        shares->ops->withdraw(shares->opaque, share->node.range.start);
+    vd_tree_remove(&shares->tree, &share->node);
+    share->node.range = share->used;
+    share->lost = announce(shares, share->used, &share->identity, share->fd) != 0;
+    vd_tree_insert(&shares->tree, &share->node);
+    return true;
+}
+
+/* Makes shares in use shrink that the region touches. False when one cannot. */
+static bool clear_region(struct vd_shares *shares, struct vd_range region)
+{
+    struct vd_tree_node *node;
+
+    while ((node = vd_tree_lower(&shares->tree, region.start)) && node->range.start <= region.last)
+        if (share_of(node)->uses == 0)
+            withdraw(shares, share_of(node));
+        else if (!shrink(shares, share_of(node), region))
+            return false;
+    return true;
+}
+
+/*
+ * Withdraws idle shares that overlap `whole` and cuts it where used ones do. False when that leaves too little for the
+ * region.
+ */
+static bool make_way(struct vd_shares *shares, struct vd_range region, struct vd_range *whole)
+{
+    struct vd_tree_node *node;
+
+    if (!clear_region(shares, region))
+        return false;
+    node = vd_tree_lower(&shares->tree, whole->start);
+
+    while (node && node->range.start <= whole->last) {
+        struct vd_tree_node *next = vd_tree_next(node);
+
+        if (share_of(node)->uses == 0)
+            withdraw(shares, share_of(node));
+        else if (node->range.start > region.last)
+            whole->last = node->range.start - 1;
+        else
+            whole->start = (node->range.last | (shares->page - 1)) + 1;
+        node = next;
+    }
+    return whole->start <= region.start;
+}
+
 int vd_shares_get(struct vd_shares *shares, const struct vd_link_memory *memory)
 {
     struct vd_share *share;
@@ -189,7 +241,9 @@ int vd_shares_get(struct vd_shares *shares, const struct vd_link_memory *memory)
         return VD_DEXT_BAD_ARGUMENT;
     share = find(shares, &region);
     if (share) {
-        use(shares, share);
+        if (share->uses == 0)
+            leave_idle(shares, share);
+        use(shares, share, region.range);
         return VD_DEXT_SUCCESS;
     }
     whole = whole_file(&region);
@@ -205,7 +259,8 @@ int vd_shares_get(struct vd_shares *shares, const struct vd_link_memory *memory)
     }
     share->node.range = whole;
     share->identity = region.identity;
-    share->uses = 1;
+    share->fd = fcntl(memory->fd, F_DUPFD_CLOEXEC, 0);
+    use(shares, share, region.range);
     vd_tree_insert(&shares->tree, &share->node);
     return VD_DEXT_SUCCESS;
 }

@@ -4,9 +4,9 @@
  * file and offset say where the whole file would be mapped around it, and that whole mapping is announced at once, so
  * that further regions of the same file cost one fstat() and a look-up.
  *
- * Invariants: announced ranges are disjoint, so any of them can be withdrawn by its address alone; one that is in use is
- * never withdrawn nor changed; one that is idle is kept in case its file comes back (guest memory does), at most
- * VD_SHARES_IDLE of them. A descriptor's number proves nothing: what counts is the file that fstat() finds behind it.
+ * Invariants: announced ranges are disjoint, so any of them can be withdrawn by its address alone; of one that is in use,
+ * what is used stays announced, and the rest only until another file turns out to be there; one that is idle is kept in
+ * case its file comes back (guest memory does), at most VD_SHARES_IDLE of them. Each share holds a descriptor. A descriptor's number proves nothing: what counts is the file that fstat() finds behind it.
  *
  * Threads: one at a time.
  */
@@ -49,8 +49,7 @@ void vd_shares_finish(struct vd_shares *shares);
 
 /*
  * One use of the memory. 0; BAD_ARGUMENT no descriptor, not a file of that size, or addresses that cannot be a mapping
- * of it; NO_MEMORY; NO_RESOURCES when the region lies across a range that is in use for another file or another size of
- * it; what announce() answered.
+ * of it; NO_MEMORY; NO_RESOURCES when the region lies on what is used of another file; what announce() answered.
  */
 int vd_shares_get(struct vd_shares *shares, const struct vd_link_memory *memory);
 /* Ends one use. Cannot fail. */

@@ -17,7 +17,7 @@
 
 enum {
     BURST = 64,        /* messages handled in a row before the device gets its turn */
-    LOOK_ASIDE = 1024, /* busy rounds between two looks at the listening socket */
+    LOOK_ASIDE = 1024, /* busy rounds between two looks at what else there is */
     TRIM_AGE_MS = 1000,
     MAX_WARNINGS = 32,
 };
@@ -156,6 +156,14 @@ static void sleep_until_work(struct vd_session *s)
     }
 }
 
+/* A client that never pauses must not hide a further client, nor that the device was pulled. */
+static void look_aside(struct vd_session *s)
+{
+    wait_for_work(s, 0);
+    if (s->end == VD_END_NONE)
+        vd_device_dispatch(s->device, true);
+}
+
 /* One round; true when something happened. */
 static bool work_once(struct vd_session *s)
 {
@@ -184,7 +192,7 @@ static void run_loop(struct vd_session *s)
         } else if (worked) {
             s->quiet_since = s->spin_ns ? vd_env_now(s->env) : 0;
             if (++busy % LOOK_ASIDE == 0)
-                wait_for_work(s, 0);
+                look_aside(s);
         } else if (s->spin_ns && vd_env_now(s->env) - s->quiet_since < s->spin_ns) {
             sched_yield(); /* the client may need this very core to send its next request */
         } else if (s->end == VD_END_NONE) {

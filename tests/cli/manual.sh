@@ -48,7 +48,8 @@ assert {c["status"] for c in d["checks"]} <= {"ok", "warn"}
 assert {"qemu", "acceleration", "memory", "runtime", "memlock", "vfio"} <= {c["name"] for c in d["checks"]}
 assert all(c["remedy"] for c in d["checks"] if c["status"] != "ok")
 ' "$scratch/doctor.json"
-for page in viaduct.1 viaduct-list.1 viaduct-run.1 viaduct-serve.1 viaduct-stats.1 viaduct-doctor.1 viaduct-sim.7; do
+for page in viaduct.1 viaduct-list.1 viaduct-run.1 viaduct-serve.1 viaduct-stats.1 viaduct-doctor.1 viaduct-sim.7 \
+    viaduct-dextd.1; do
     fact "page_${page}_exists" test -s "$pages/$page"
 done
 finish

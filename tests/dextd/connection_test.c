@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "dext/host/client.h"
+
 static const char *const one_edu[] = {"01:00.0=sim:edu", NULL};
 static const char *const nothing[] = {NULL};
 
@@ -161,6 +163,23 @@ static void wrong_sizes_are_refused(void **state)
     rig_stop(&rig);
 }
 
+static void reserved_words_must_be_zero(void **state)
+{
+    const vd_le32 map[2] = {vd_put32(VD_DEXT_MEMORY_IRQ_PAGE), vd_put32(1)};
+    const vd_le32 wait[2] = {vd_put32(VD_DEXT_WAIT_EVENT), vd_put32(1)};
+    struct rig rig = {0};
+    struct raw raw;
+
+    rig_start(&rig, one_edu);
+    raw = raw_open(rig.path, 0);
+    raw_claim(&raw);
+    assert_int_equal(raw_ask(&raw, VD_DEXT_MAP, map, sizeof(map), -1, NULL), VD_DEXT_BAD_ARGUMENT);
+    assert_true(raw_send(&raw, VD_DEXT_WAIT, wait, sizeof(wait), -1));
+    assert_int_equal(raw_completion(&raw, VD_DEXT_WAIT_EVENT, NULL), VD_DEXT_BAD_ARGUMENT);
+    raw_close(&raw);
+    rig_stop(&rig);
+}
+
 static void message_in_single_bytes_is_understood(void **state)
 {
     const struct vd_dext_header header = {
@@ -237,6 +256,45 @@ static void client_that_does_not_read_is_closed_and_blocks_nobody(void **state)
     raw_close(&other);
     raw_close(&stalled);
     rig_stop(&rig);
+}
+
+/*
+ * A burst is more messages than one turn handles, all of them in our buffer by then: no poll tells of the rest, so the
+ * connection itself must.
+ */
+static void burst_that_is_buffered_is_served_without_another_wake_up(void **state)
+{
+    enum { REQUESTS = 40 };
+    const struct vd_dext_header list = {
+        .size = vd_put32(sizeof(list)), .kind = vd_put16(VD_DEXT_LIST), .tag = vd_put32(1)};
+    struct vd_dext_header requests[REQUESTS], reply;
+    struct rig rig = {0};
+    struct dextd_client *client;
+    unsigned turns = 0, replies = 0;
+    int ends[2];
+
+    rig_start(&rig, nothing);
+    rig_stop(&rig);
+    assert_int_equal(mkdir(rig.directory, 0700), 0);
+    assert_int_equal(dextd_server_create(&rig.env, &rig.settings, &rig.server, NULL),
+                     0); /* it does not run */
+    for (unsigned i = 0; i < REQUESTS; i++)
+        requests[i] = list;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_int_equal(dextd_client_create(rig.server, ends[0], 0, &client), 0);
+    assert_int_equal(write(ends[1], requests, sizeof(requests)), sizeof(requests));
+    client->readable = false; /* as after a read that found nothing: what comes at once is found by trying */
+    do
+        dextd_client_work(client);
+    while (client->readable && ++turns < 100);
+    while (recv(ends[1], &reply, sizeof(reply), MSG_DONTWAIT) == sizeof(reply))
+        replies++;
+    assert_int_equal(replies, REQUESTS);
+    assert_true(turns < 100);
+    dextd_client_destroy(client);
+    close(ends[1]);
+    dextd_server_destroy(rig.server);
+    assert_int_equal(rmdir(rig.directory), 0);
 }
 
 static void slow_reader_gets_all_replies_whole(void **state)
@@ -372,9 +430,11 @@ int main(void)
         cmocka_unit_test(broken_framing_ends_the_connection),
         cmocka_unit_test(random_bytes_never_end_the_daemon),
         cmocka_unit_test(wrong_sizes_are_refused),
+        cmocka_unit_test(reserved_words_must_be_zero),
         cmocka_unit_test(message_in_single_bytes_is_understood),
         cmocka_unit_test(descriptor_with_another_message_ends_the_connection),
         cmocka_unit_test(client_that_does_not_read_is_closed_and_blocks_nobody),
+        cmocka_unit_test(burst_that_is_buffered_is_served_without_another_wake_up),
         cmocka_unit_test(slow_reader_gets_all_replies_whole),
         cmocka_unit_test(client_beyond_the_most_is_refused),
         cmocka_unit_test(another_user_is_refused),

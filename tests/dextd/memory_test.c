@@ -138,6 +138,26 @@ static void shares_are_bounded_and_come_back(void **state)
     rig_stop(&rig);
 }
 
+/* Files cost nothing while they are empty, addresses of the daemon's do: what one client takes others cannot have. */
+static void bytes_of_shares_are_bounded(void **state)
+{
+    struct rig rig = {0};
+    struct user user;
+    int fd = memfd_create("sparse", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)(DEXTD_MAX_SHARED_BYTES + 4096)), 0);
+    rig_start(&rig, one_edu);
+    user = user_start(&rig);
+    assert_int_equal(share(&user, 1ull << 42, DEXTD_MAX_SHARED_BYTES + 4096, 0, fd), VD_DEXT_NO_RESOURCES);
+    assert_int_equal(share(&user, 4096, 4096, 0, fd), VD_DEXT_SUCCESS);
+    assert_int_equal(share(&user, 1ull << 42, DEXTD_MAX_SHARED_BYTES, 0, fd), VD_DEXT_NO_RESOURCES);
+    assert_int_equal(share(&user, 1ull << 42, 4096, 0, fd), VD_DEXT_SUCCESS);
+    close(fd);
+    user_stop(&user);
+    rig_stop(&rig);
+}
+
 static void unshared_memory_stays_while_regions_lie_in_it(void **state)
 {
     struct rig rig = {0};
@@ -394,6 +414,7 @@ int main(void)
         cmocka_unit_test(memory_that_is_not_shared_cannot_be_registered),
         cmocka_unit_test(share_that_cannot_be_is_refused),
         cmocka_unit_test(shares_are_bounded_and_come_back),
+        cmocka_unit_test(bytes_of_shares_are_bounded),
         cmocka_unit_test(unshared_memory_stays_while_regions_lie_in_it),
         cmocka_unit_test(limits_of_the_daemon_hold_for_each_device),
         cmocka_unit_test(aperture_and_mappings_run_out_and_come_back),

@@ -103,7 +103,7 @@ static int allocate(struct dext_host *host)
 int dext_dma_setup(struct dext_host *host)
 {
     struct dext_dma *dma = &host->dma;
-    uint64_t limits[VD_DEXT_NR_LIMITS];
+    uint64_t limits[VD_DEXT_NR_LIMITS] = {0};
     int status = get_limits(host, limits);
 
     if (status)
@@ -188,27 +188,31 @@ static void forget(struct dext_host *host, struct dext_record *record)
     put_record(&host->dma, record);
 }
 
-/* Everything before the registration: 0 and entry->token, or an errno and nothing. */
-static int prepare(struct dext_host *host, struct vd_host_map *entry)
+/* Everything before the registration: the entry's record, which is its token as well, or NULL and entry->status. */
+static const struct dext_record *prepare(struct dext_host *host, struct vd_host_map *entry)
 {
     struct dext_record *record;
     int status;
 
     entry->nr_segments = 0;
     entry->token = NULL;
-    if (host->gone)
-        return -ENODEV;
+    entry->status = host->gone ? -ENODEV : 0;
+    if (entry->status)
+        return NULL;
     record = get_record(host);
-    if (!record)
-        return -ENOMEM;
+    if (!record) {
+        entry->status = -ENOMEM;
+        return NULL;
+    }
     status = share(host, entry);
     if (status) {
         put_record(&host->dma, record);
-        return dext_errno(status, map_errors);
+        entry->status = dext_errno(status, map_errors);
+        return NULL;
     }
     *record = (struct dext_record){.key = ++host->dma.last_key, .host = entry->host, .size = entry->size};
     entry->token = record;
-    return 0;
+    return record;
 }
 
 static void fail_entry(struct dext_host *host, struct vd_host_map *entry, int err)
@@ -315,30 +319,40 @@ static void undo_entry(struct dext_host *host, struct vd_host_map *entry, int er
     fail_entry(host, entry, err);
 }
 
+/* Ends an entry whose registration was answered with `status`; where that says little, there may be one to undo. */
+static void refuse_entry(struct dext_host *host, struct vd_host_map *entry, int status)
+{
+    int err = dext_errno(status, map_errors);
+
+    if (status == VD_DEXT_IPC_ERROR || status == VD_DEXT_TIMEOUT)
+        undo_entry(host, entry, err);
+    else
+        fail_entry(host, entry, err);
+}
+
 /* Mapping one by one. */
 
 static int map_one(struct dext_host *host, struct vd_host_map *entry)
 {
-    const struct dext_record *record;
+    const struct dext_record *record = prepare(host, entry);
     uint64_t in[3], out[3] = {0};
-    int err = prepare(host, entry);
+    int status;
 
-    if (err)
-        return err;
-    record = entry->token;
+    if (!record)
+        return entry->status;
     in[0] = record->key;
     in[1] = (uintptr_t)entry->host;
     in[2] = entry->size;
-    err = dext_errno(dext_call(host, VD_DEXT_REGISTER_DMA_REGION, in, 3, out, 3), map_errors);
-    if (err) {
-        fail_entry(host, entry, err);
+    status = dext_call(host, VD_DEXT_REGISTER_DMA_REGION, in, 3, out, 3);
+    if (status) {
+        refuse_entry(host, entry, status);
     } else if (out[0] != 1 || out[2] < entry->size || out[1] + (entry->size - 1) < out[1]) {
-        undo_entry(host, entry, err = -ENOBUFS);
+        undo_entry(host, entry, -ENOBUFS);
     } else {
         entry->segments[0] = (struct vd_dma_segment){{out[1]}, entry->size};
         entry->nr_segments = 1;
     }
-    return err;
+    return entry->status;
 }
 
 /* An older extension maps for both directions, whatever was asked for. */
@@ -451,7 +465,7 @@ static void register_batch(struct dext_host *host, size_t count, size_t segments
     status = dext_note(host, host->connection.ops->call(host->connection.link, &call));
     if (status) {
         for (size_t i = 0; i < count; i++)
-            fail_entry(host, dma->entries[i], dext_errno(status, map_errors));
+            refuse_entry(host, dma->entries[i], status);
     } else if (read_reply(dma->out, call.nr_bytes_out, count, &reply)) {
         for (size_t i = 0; i < count; i++)
             finish_entry(host, dma->entries[i], &reply);
@@ -479,16 +493,17 @@ static size_t map_batch(struct dext_host *host, struct vd_host_map *entries, siz
 
     for (i = 0; i < count && used < dma->batch; i++) {
         struct vd_host_map *entry = &entries[i];
+        const struct dext_record *record;
         size_t more = most_segments(dma, entry);
 
         if (used && reply_size(used + 1, segments + more) > dma->out_size)
             break;
-        entry->status = prepare(host, entry);
-        if (entry->status)
+        record = prepare(host, entry);
+        if (!record)
             continue;
         segments += more;
         regions[used] = (struct vd_dext_region){
-            .key = vd_put64(((const struct dext_record *)entry->token)->key),
+            .key = vd_put64(record->key),
             .address = vd_put64((uintptr_t)entry->host),
             .size = vd_put64(entry->size),
             .access = vd_put32(entry->access),

@@ -228,7 +228,7 @@ int dext_find(const struct vd_env *env, const struct vd_link_ops *ops, const str
     int count = dext_list_instances(env, ops, dext_address_where(address), &ids, &why);
     bool found = false;
 
-    if (count < 0)
+    if (count < 0 || !ids)
         return no_host(address, count, &why, failure);
     out->ops = ops;
     for (int i = 0; i < count && !found; i++)

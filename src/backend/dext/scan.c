@@ -98,7 +98,7 @@ int dext_scan(dext_choose_link *choose, const struct vd_env *env, struct vd_devi
     if (count < 0)
         return refuse(count, failure);
     for (int i = 0; i < count; i++) {
-        struct dext_identity identity;
+        struct dext_identity identity = {0};
         int err = ask(env, ops, ids[i], &identity, &why);
 
         if (err && err != -ENOENT) {

@@ -187,7 +187,7 @@ static void a_table_in_no_bar_hides_msix(void **state)
         chip_put32(&chip, MSIX + 4, bad[i][0]);
         chip_put32(&chip, MSIX + 8, bad[i][1]);
         make(&chip);
-        assert_int_equal(chip.config->msix.entries, 0);
+        assert_int_equal(chip.config->msix.cap, 0);
         assert_int_equal(get(&chip, MSIX, 4), 0);
         assert_int_equal(chip.lines, 1);
         finish(&chip);

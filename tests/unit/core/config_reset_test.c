@@ -172,6 +172,27 @@ static void what_a_reset_loses_of_the_hosts_is_put_back(void **state)
     finish(&chip);
 }
 
+/* As an NVMe subsystem reset does, or a device's own register. */
+static void a_function_that_reset_itself_gets_its_registers_back(void **state)
+{
+    struct chip chip;
+
+    large_chip(&chip);
+    make(&chip);
+    chip_put32(&chip, 0x10, 0x00000004);
+    chip_put32(&chip, 0x14, 0);
+    chip_put32(&chip, 0x18, 0);
+    chip_put32(&chip, 0x30, 0);
+    chip_put16(&chip, PCIE + 8, 0x2810);
+    assert_int_equal(vd_config_reset(chip.config), 0);
+    assert_int_equal(chip_get32(&chip, 0x10), 0xfe000004);
+    assert_int_equal(chip_get32(&chip, 0x14), 0x00000010);
+    assert_int_equal(chip_get32(&chip, 0x18), 0xfd000000);
+    assert_int_equal(chip_get32(&chip, 0x30), 0xfc000001);
+    assert_int_equal(chip_get16(&chip, PCIE + 8), 0x2830);
+    finish(&chip);
+}
+
 static void a_host_that_restores_by_itself_is_left_alone(void **state)
 {
     struct chip chip;
@@ -329,6 +350,7 @@ int main(void)
         cmocka_unit_test(flr_needs_the_functions_promise),
         cmocka_unit_test(a_reset_takes_back_all_that_the_guest_wrote),
         cmocka_unit_test(what_a_reset_loses_of_the_hosts_is_put_back),
+        cmocka_unit_test(a_function_that_reset_itself_gets_its_registers_back),
         cmocka_unit_test(a_host_that_restores_by_itself_is_left_alone),
         cmocka_unit_test(a_reset_that_fails_is_reported_and_forgets_nothing),
         cmocka_unit_test(a_function_that_was_dead_gets_its_last_known_registers),

@@ -113,6 +113,17 @@ static void going_away_twice_is_one_error(void **state)
     assert_int_equal(stats.device_errors, 1);
 }
 
+static void an_error_that_the_host_reports_is_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct vd_device_stats stats;
+
+    f->fake.events->irq(f->fake.events->opaque, VD_IRQ_ERR, 0);
+    f->fake.events->irq(f->fake.events->opaque, VD_IRQ_REQ, 0);
+    vd_device_stats(f->device, &stats);
+    assert_int_equal(stats.device_errors, 1);
+}
+
 /* Bus mastering on, one mapping, MSI-X routed: the state a client leaves behind. */
 static struct vd_dma_mapping *use_device(struct fixture *f, void *memory)
 {
@@ -240,6 +251,7 @@ int main(void)
         CLOSED(a_host_without_reset_is_enotsup),
         OPENED(reset_of_a_device_that_is_gone_is_enodev),
         OPENED(going_away_twice_is_one_error),
+        OPENED(an_error_that_the_host_reports_is_counted),
         OPENED(quiesce_stops_the_device_before_its_memory_goes),
         OPENED(what_quiesce_is_refused_is_logged_and_the_rest_still_happens),
         OPENED(quiesce_does_not_touch_a_device_that_is_gone),

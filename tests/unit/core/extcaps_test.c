@@ -275,6 +275,9 @@ static void check_space(struct chip *chip, uint64_t *seed)
     if (c->msix.entries) {
         assert_true(vd_span_fits(c->msix.table_offset, vd_msix_table_size(&c->msix),
                                  chip->info.regions[c->msix.table_bar].size));
+    }
+    if (c->msix.cap) {
+        assert_int_not_equal(c->msix.entries, 0);
         assert_true(vd_span_fits(c->msix.pba_offset, vd_msix_pba_size(&c->msix),
                                  chip->info.regions[c->msix.pba_bar].size));
     }

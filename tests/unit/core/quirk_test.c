@@ -348,6 +348,21 @@ static void a_table_of_a_hidden_capability_is_protected_as_well(void **state)
     assert_false(is_mapped(bench, 2, TABLE));
 }
 
+static void a_table_whose_pending_bits_are_nowhere_is_protected_as_well(void **state)
+{
+    struct bench *bench = *state;
+
+    bench->chip.info.regions[2].flags |= VD_REGION_MMAP;
+    bench->chip.info.regions[2].nr_areas = 1;
+    bench->chip.info.regions[2].areas[0] = (struct vd_region_area){0, 0x10000};
+    chip_put32(&bench->chip, 0xa8, 0x10000 | 2); /* behind the BAR's end */
+    open_device(bench);
+    assert_int_equal(get(bench, VD_REGION_CONFIG, 0xa0, 4), 0);
+    put(bench, 2, TABLE, 0xfee00000, 4);
+    assert_int_equal(bench->chip.bar_writes, 0);
+    assert_false(is_mapped(bench, 2, TABLE));
+}
+
 static void check_cut(uint32_t page, const uint64_t (*expected)[2], unsigned count)
 {
     struct bench *bench;
@@ -443,6 +458,7 @@ int main(void)
         TEST(entries_start_masked_and_a_reset_masks_them_again),
         TEST(pending_bits_are_the_vectors_that_core_holds_back),
         TEST(a_table_of_a_hidden_capability_is_protected_as_well),
+        TEST(a_table_whose_pending_bits_are_nowhere_is_protected_as_well),
         cmocka_unit_test(the_table_is_cut_out_at_the_hosts_page_size),
         TEST(a_reset_of_the_device_resets_what_the_guest_sees),
         TEST(quiesce_leaves_nothing_to_the_next_guest),

@@ -233,6 +233,92 @@ static void the_next_client_claims_after_the_owner_has_gone(void **state)
     have_everything(rig);
 }
 
+/* BARs and DevCtl may be written by the owner, and a reset puts back what the owner wrote. */
+static void the_next_client_finds_config_space_as_the_owner_did(void **state)
+{
+    struct rig *rig = *state;
+    struct mock *m = &rig->mock;
+    uint8_t found[sizeof(m->config)];
+
+    memcpy(found, m->config, sizeof(found));
+    assert_int_equal(rig_call(rig->a, VD_DEXT_CONFIG_WRITE, IN(0x10, 4, 0xdead0000), NULL, 0), 0);
+    assert_int_equal(rig_call(rig->a, VD_DEXT_CONFIG_WRITE, IN(0x30, 4, 0), NULL, 0), 0);
+    assert_int_equal(rig_call(rig->a, VD_DEXT_CONFIG_WRITE, IN(MOCK_PCIE + 8, 2, 0), NULL, 0), 0);
+    vd_dext_client_close(rig->a);
+    rig->a = NULL;
+    assert_memory_equal(m->config + 0x10, found + 0x10, 24);
+    assert_memory_equal(m->config + 0x30, found + 0x30, 4);
+    assert_memory_equal(m->config + MOCK_PCIE + 8, found + MOCK_PCIE + 8, 2);
+    assert_int_equal(mock_command(m), 2);
+    assert_int_equal(m->logged[VD_DEXT_LOG_ERROR], 0);
+}
+
+/* With and without a reset that the device can do. */
+static void a_function_that_was_put_to_sleep_is_woken_for_the_next_client(void **state)
+{
+    static const uint32_t kinds[] = {0, VD_DEXT_RESET_FLR, VD_DEXT_RESET_HOT};
+
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        struct rig *rig;
+        void *fresh;
+
+        rig_setup_claimed(&fresh);
+        rig = fresh;
+        rig->mock.reset_kinds = kinds[i / 2];
+        assert_int_equal(
+            rig_call(rig->a, VD_DEXT_CONFIG_WRITE, IN(MOCK_PM + 4, 2, i % 2 ? 3 : 8 | 3), NULL, 0), 0);
+        vd_dext_client_close(rig->a);
+        rig->a = NULL;
+        assert_int_equal(rig->mock.config[MOCK_PM + 4] & 3, 0);
+        assert_int_equal(vd_load32(rig->mock.config + 0x10), 0xe0000000u);
+        assert_int_equal(mock_command(&rig->mock) & MASTER, 0);
+        rig_teardown(&fresh);
+    }
+}
+
+static void a_device_whose_reset_failed_masters_nothing_before_it_is_reset(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->mock.reset_works = rig->mock.reset_kinds;
+    rig->mock.reset_breaks = rig->mock.reset_kinds;
+    vd_dext_client_close(rig->a);
+    rig->a = NULL;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(rig_call(rig->b, VD_DEXT_CLAIM, NO_IN, NULL, 0), VD_DEXT_IO_ERROR);
+        assert_int_equal(mock_command(&rig->mock) & MASTER, 0);
+        assert_false(rig->mock.is_open);
+    }
+    rig->mock.reset_breaks = 0;
+    assert_int_equal(rig_call(rig->b, VD_DEXT_CLAIM, NO_IN, NULL, 0), 0);
+    assert_int_equal(mock_command(&rig->mock) & MASTER, MASTER);
+}
+
+static void a_device_that_cannot_be_reset_can_be_claimed_again(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->mock.reset_kinds = 0;
+    vd_dext_client_close(rig->a);
+    rig->a = NULL;
+    assert_int_equal(rig_call(rig->b, VD_DEXT_CLAIM, NO_IN, NULL, 0), 0);
+}
+
+static void a_device_that_does_not_stop_is_reset_before_its_memory_goes(void **state)
+{
+    struct rig *rig = *state;
+
+    assert_int_equal(rig_register(rig, 1, 0, 0x4000), 0);
+    rig->mock.reset_works = rig->mock.reset_kinds;
+    rig->mock.master_sticks = true;
+    mock_forget(&rig->mock);
+    vd_dext_client_close(rig->a);
+    rig->a = NULL;
+    assert_order(mock_call_at(&rig->mock, MOCK_RESET, 0), mock_call_at(&rig->mock, MOCK_DMA_COMPLETE, 0));
+    rig->mock.master_sticks = false;
+}
+
 static void closing_one_that_has_no_claim_touches_nothing(void **state)
 {
     struct rig *rig = *state;
@@ -391,6 +477,11 @@ int main(void)
         CLAIMED(draining_is_bounded),
         CLAIMED(quiescing_turns_bus_mastering_off),
         CLAIMED(the_next_client_claims_after_the_owner_has_gone),
+        CLAIMED(the_next_client_finds_config_space_as_the_owner_did),
+        cmocka_unit_test(a_function_that_was_put_to_sleep_is_woken_for_the_next_client),
+        CLAIMED(a_device_whose_reset_failed_masters_nothing_before_it_is_reset),
+        CLAIMED(a_device_that_cannot_be_reset_can_be_claimed_again),
+        CLAIMED(a_device_that_does_not_stop_is_reset_before_its_memory_goes),
         CLAIMED(closing_one_that_has_no_claim_touches_nothing),
         IDLE(connections_may_close_in_any_order),
         CLAIMED(terminate_tears_down_and_then_ends_the_instance),

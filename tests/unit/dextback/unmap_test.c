@@ -200,6 +200,19 @@ static void without_batches_more_or_less_than_one_whole_segment_is_undone(void *
     batch_finish(&b);
 }
 
+static void without_batches_an_answer_with_too_few_results_is_undone(void **state)
+{
+    struct fake *f = *state;
+    struct batch b;
+
+    batch_init(&b, 3, 1);
+    f->short_selector = VD_DEXT_REGISTER_DMA_REGION;
+    assert_int_equal(map(f, &b), 0);
+    assert_int_equal(b.entries[0].status, -EIO);
+    holds(f, 0);
+    batch_finish(&b);
+}
+
 static void without_batches_failures_are_single(void **state)
 {
     struct fake *f = *state;
@@ -275,6 +288,7 @@ int main(void)
         OPENED_OLD(without_batches_each_mapping_is_a_call),
         OPENED_OLD(without_batches_one_direction_only_is_told_once_and_not_kept),
         OPENED_OLD(without_batches_more_or_less_than_one_whole_segment_is_undone),
+        OPENED_OLD(without_batches_an_answer_with_too_few_results_is_undone),
         OPENED_OLD(without_batches_failures_are_single),
         OPENED(whichever_call_fails_nothing_is_left),
         OPENED_OLD(whichever_call_fails_nothing_is_left),

@@ -244,7 +244,10 @@ static void a_file_that_grew_is_shared_anew(void **state)
     assert_int_equal(t->nr, 2);
     assert_int_equal(t->told[1].address, 0x10000000 + 8 * PAGE);
     assert_int_equal(t->told[1].size, 8 * PAGE);
-    assert_int_equal(get(t, 0x10000000 + 7 * PAGE, 2 * PAGE, fd, 7 * PAGE), VD_DEXT_NO_RESOURCES);
+    /* A region across both takes what neither used. */
+    assert_int_equal(get(t, 0x10000000 + 7 * PAGE, 2 * PAGE, fd, 7 * PAGE), 0);
+    assert_true(resolves(t, 0x10000000 + 3 * PAGE, 2 * PAGE, fd, 3 * PAGE));
+    assert_true(resolves(t, 0x10000000 + 9 * PAGE, PAGE, fd, 9 * PAGE));
     close(fd);
 }
 
@@ -264,13 +267,55 @@ static void announcements_are_cut_at_shares_in_use(void **state)
     assert_int_equal(t->told[1].size, 11 * PAGE);
     assert_int_equal(t->told[2].address, 0x10000000 + 5 * PAGE + page);
     assert_int_equal(t->told[2].offset, 29 * PAGE + page);
-    /* A region on another file's range is refused while that is in use, and served afterwards. */
-    assert_int_equal(get(t, 0x10000000 + PAGE, PAGE, low, 12 * PAGE), VD_DEXT_NO_RESOURCES);
+    /* A region on what is used of another file is refused as long as that is so, and served afterwards. */
+    assert_int_equal(get(t, 0x10000000, PAGE, low, 11 * PAGE), VD_DEXT_NO_RESOURCES);
     put(t, 0x10000000, 100);
-    assert_int_equal(get(t, 0x10000000 + PAGE, PAGE, low, 12 * PAGE), 0);
+    assert_int_equal(get(t, 0x10000000, PAGE, low, 11 * PAGE), 0);
     close(low);
     close(middle);
     close(high);
+}
+
+/*
+ * Guest memory of two files, the first with a hole between its pieces, mapped piece by piece from high addresses to low
+ * ones as kernels do: where the rest of the first file would be lies the second one.
+ */
+static void a_file_where_the_rest_of_another_was_guessed_is_shared(void **state)
+{
+    const uint64_t below_hole = 0x40000000, above_hole = below_hole - 16 * PAGE;
+    const uint64_t second = above_hole - 32 * PAGE;
+    struct rig *t = *state;
+    int first_fd = wire_memfd(64 * PAGE), second_fd = wire_memfd(32 * PAGE);
+
+    assert_int_equal(get(t, below_hole, PAGE, first_fd, 0), 0);
+    assert_int_equal(get(t, above_hole + PAGE, PAGE, first_fd, 48 * PAGE + PAGE), 0);
+    assert_int_equal(get(t, second + 5 * PAGE, PAGE, second_fd, 5 * PAGE), 0);
+    assert_true(resolves(t, above_hole + PAGE, PAGE, first_fd, 48 * PAGE + PAGE));
+    /* Both go on as before. */
+    assert_int_equal(get(t, above_hole + 9 * PAGE, PAGE, first_fd, 48 * PAGE + 9 * PAGE), 0);
+    assert_int_equal(get(t, second + 31 * PAGE, PAGE, second_fd, 31 * PAGE), 0);
+    put(t, above_hole + PAGE, PAGE);
+    put(t, second + 31 * PAGE, PAGE);
+    assert_true(resolves(t, second + 5 * PAGE, PAGE, second_fd, 5 * PAGE));
+    close(first_fd);
+    close(second_fd);
+}
+
+/* What was used stays mapped over there; further regions in it are refused until it is idle. */
+static void a_share_that_cannot_be_announced_again_serves_no_further_region(void **state)
+{
+    struct rig *t = *state;
+    int first = wire_memfd(64 * PAGE), second = wire_memfd(PAGE);
+
+    assert_int_equal(get(t, 0x10000000, PAGE, first, 0), 0);
+    t->refuse = VD_DEXT_NO_MEMORY;
+    assert_int_equal(get(t, 0x10000000 + 9 * PAGE, PAGE, second, 0), VD_DEXT_NO_MEMORY);
+    t->refuse = 0;
+    assert_int_equal(get(t, 0x10000000, PAGE, first, 0), VD_DEXT_NO_RESOURCES);
+    put(t, 0x10000000, PAGE);
+    assert_int_equal(get(t, 0x10000000, PAGE, first, 0), 0);
+    close(first);
+    close(second);
 }
 
 static void a_mapping_near_address_zero_is_cut_there(void **state)
@@ -406,6 +451,8 @@ int main(void)
         TEST(a_share_in_use_is_never_withdrawn),
         TEST(a_file_that_grew_is_shared_anew),
         TEST(announcements_are_cut_at_shares_in_use),
+        TEST(a_file_where_the_rest_of_another_was_guessed_is_shared),
+        TEST(a_share_that_cannot_be_announced_again_serves_no_further_region),
         TEST(a_mapping_near_address_zero_is_cut_there),
         TEST(regions_outside_their_file_are_bad_arguments),
         TEST(what_idles_makes_room_when_the_other_side_runs_short),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Clients, and devices, that do what a session must outlive: each test once stalled, killed or misled the server. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -307,6 +308,8 @@ static void every_large_region_is_looked_at_in_the_end(void **state)
 struct sleeper {
     const struct vd_dma_remote *remote;
     bool ask;
+    bool never_idle;           /* dispatch always says that it did something */
+    _Atomic bool was_to_sleep; /* dispatch was told that the server is about to sleep */
     uint8_t config[256];
     uint8_t got[8];
 };
@@ -372,12 +375,14 @@ static bool sleeper_dispatch(void *host, bool will_block)
 {
     struct sleeper *sleeper = host;
 
+    if (will_block)
+        atomic_store(&sleeper->was_to_sleep, true);
     if (will_block && sleeper->ask) {
         sleeper->ask = false;
         assert_int_equal(
             sleeper->remote->read(sleeper->remote->opaque, BASE, sleeper->got, sizeof(sleeper->got)), 0);
     }
-    return false;
+    return sleeper->never_idle;
 }
 
 static const struct vd_backend_ops sleeper_ops = {.name = "sleeper",
@@ -389,28 +394,55 @@ static const struct vd_backend_ops sleeper_ops = {.name = "sleeper",
                                                   .dma_unmap = sleeper_unmap,
                                                   .dispatch = sleeper_dispatch};
 
-static void a_command_that_came_with_an_answer_is_not_slept_over(void **state)
+/* Serves the sleeper to *peer, which has negotiated. */
+static void serve_sleeper(struct rig *rig, struct sleeper *sleeper, struct peer *peer)
 {
     struct vd_server_options serve = {.size = sizeof(serve), .no_spin = true};
+    char address[64];
+    int ends[2];
+
+    snprintf(address, sizeof(address), "sleeper:%p", (void *)sleeper);
+    pthread_mutex_init(&rig->lock, NULL);
+    assert_int_equal(vd_context_create(NULL, &rig->context), 0);
+    assert_int_equal(vd_device_create(rig->context, &sleeper_ops, address, NULL, &rig->device, NULL), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    serve.client_fd = ends[0];
+    assert_int_equal(rig_serve(rig, &serve, NULL), 0);
+    rig_run(rig);
+    peer_init(peer, ends[1]);
+    assert_int_equal(peer_negotiate(peer), 0);
+}
+
+/* Hosts tell some events only when asked before a sleep, that their device was pulled above all. */
+static void a_device_that_is_never_idle_is_asked_for_events_all_the_same(void **state)
+{
+    struct sleeper sleeper = {.never_idle = true};
+    struct rig rig = {0};
+    struct peer peer;
+
+    (void)state;
+    serve_sleeper(&rig, &sleeper, &peer);
+    for (unsigned i = 0; i < 20000 && !atomic_load(&sleeper.was_to_sleep); i++) {
+        uint8_t byte;
+
+        assert_int_equal(peer_read(&peer, CONFIG, 0, &byte, 1), 0);
+    }
+    assert_true(atomic_load(&sleeper.was_to_sleep));
+    peer_finish(&peer);
+    rig_join(&rig);
+    rig_stop(&rig);
+}
+
+static void a_command_that_came_with_an_answer_is_not_slept_over(void **state)
+{
     struct sleeper sleeper = {.ask = false};
     struct rig rig = {0};
     struct peer_message m;
     uint8_t one = 1, both[16 + 16 + 8 + 16 + 16] = {0};
     struct peer peer;
-    char address[64];
-    int ends[2];
 
     (void)state;
-    snprintf(address, sizeof(address), "sleeper:%p", (void *)&sleeper);
-    pthread_mutex_init(&rig.lock, NULL);
-    assert_int_equal(vd_context_create(NULL, &rig.context), 0);
-    assert_int_equal(vd_device_create(rig.context, &sleeper_ops, address, NULL, &rig.device, NULL), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    serve.client_fd = ends[0];
-    assert_int_equal(rig_serve(&rig, &serve, NULL), 0);
-    rig_run(&rig);
-    peer_init(&peer, ends[1]);
-    assert_int_equal(peer_negotiate(&peer), 0);
+    serve_sleeper(&rig, &sleeper, &peer);
     assert_int_equal(peer_dma_map(&peer, BASE, PAGE, 3, -1, 0), 0);
     assert_int_equal(peer_write(&peer, CONFIG, 64, &one, 1), 0);
     peer_receive(&peer, &m);
@@ -444,6 +476,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(memory_maps_at_any_granule, set_up_large_granule, tear_down),
         TEST(a_check_cut_short_by_the_guest_is_made_at_the_next_switch),
         TEST(every_large_region_is_looked_at_in_the_end),
+        cmocka_unit_test(a_device_that_is_never_idle_is_asked_for_events_all_the_same),
         cmocka_unit_test(a_command_that_came_with_an_answer_is_not_slept_over),
     };
 
