@@ -319,23 +319,6 @@ static void measure_interrupts(struct rig *rig)
 
 /* Memory. */
 
-static double own_kib(pid_t pid)
-{
-    char path[64], line[256];
-    double total = 0;
-    FILE *status;
-
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    status = fopen(path, "re");
-    if (!status)
-        bench_die(path);
-    while (fgets(line, sizeof(line), status))
-        if (strncmp(line, "RssAnon:", 8) == 0 || strncmp(line, "RssShmem:", 9) == 0)
-            total += strtod(strchr(line, ':') + 1, NULL);
-    fclose(status);
-    return total;
-}
-
 static void command(int fd, uint16_t kind, const void *payload, uint32_t size, void *reply, size_t room)
 {
     struct vd_dext_header header = {
@@ -380,10 +363,10 @@ static void measure_memory(struct rig *rig)
     double before;
 
     close(connect_idle(rig)); /* what the first one costs once */
-    before = own_kib(rig->pid);
+    before = bench_resident(rig->pid, "RssAnon:", "RssShmem:");
     for (int i = 0; i < CONNECTIONS; i++)
         fds[i] = connect_idle(rig);
-    f.value = (own_kib(rig->pid) - before) / CONNECTIONS;
+    f.value = (bench_resident(rig->pid, "RssAnon:", "RssShmem:") - before) / CONNECTIONS;
     figure_print(&f);
     for (int i = 0; i < CONNECTIONS; i++)
         close(fds[i]);

@@ -108,3 +108,20 @@ void figure_latency(const char *what, struct samples *ours, struct samples *floo
     print_percentile(what, "p50", samples_percentile(ours, 50), samples_percentile(floor, 50), p50_target);
     print_percentile(what, "p99", samples_percentile(ours, 99), samples_percentile(floor, 99), p99_target);
 }
+
+double bench_resident(pid_t pid, const char *one, const char *other)
+{
+    char path[64], line[256];
+    double total = 0;
+    FILE *status;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    status = fopen(path, "re");
+    if (!status)
+        bench_die(path);
+    while (fgets(line, sizeof(line), status))
+        if (strncmp(line, one, strlen(one)) == 0 || strncmp(line, other, strlen(other)) == 0)
+            total += strtod(strchr(line, ':') + 1, NULL);
+    fclose(status);
+    return total;
+}

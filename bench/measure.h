@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* CLOCK_MONOTONIC in ns. */
 uint64_t bench_now(void);
@@ -46,6 +47,9 @@ void figure_print(const struct figure *figure);
 /* Prints p50 and p99 of `ours` against `floor` in µs as WHAT_p50 and WHAT_p99; a target of 0 is none. */
 void figure_latency(const char *what, struct samples *ours, struct samples *floor, double p50_target,
                     double p99_target);
+
+/* KiB that a process holds: the sum of two lines of its /proc status, named with their colons. */
+double bench_resident(pid_t pid, const char *one, const char *other);
 
 /* Says what failed, with errno, and exits with 1: a benchmark that cannot measure has no figure. */
 void bench_die(const char *what) __attribute__((noreturn));

@@ -56,24 +56,6 @@ static int connect_soon(const char *path, uint64_t start)
     return fd;
 }
 
-/* RssAnon + RssFile in KiB. */
-static double own_memory(pid_t pid)
-{
-    char path[64], line[256];
-    double total = 0;
-    FILE *status;
-
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    status = fopen(path, "re");
-    if (!status)
-        bench_die(path);
-    while (fgets(line, sizeof(line), status))
-        if (strncmp(line, "RssAnon:", 8) == 0 || strncmp(line, "RssFile:", 8) == 0)
-            total += strtod(line + 8, NULL);
-    fclose(status);
-    return total;
-}
-
 static double start_once(const char *viaduct, const char *socket, struct samples *times)
 {
     uint64_t start = bench_now();
@@ -83,7 +65,7 @@ static double start_once(const char *viaduct, const char *socket, struct samples
 
     peer_negotiate(&peer);
     samples_add(times, bench_now() - start);
-    memory = own_memory(pid);
+    memory = bench_resident(pid, "RssAnon:", "RssFile:");
     peer_stop(&peer);
     kill(pid, SIGTERM);
     if (waitpid(pid, NULL, 0) < 0)

@@ -177,22 +177,6 @@ static int check_place(const struct dextd_machine *machine, struct dextd_address
     return 0;
 }
 
-/* Puts the device's words before a failure of the simulated machine, which does not know them. */
-static int blame(struct vd_failure *failure, const char *text, int code)
-{
-    char reason[VD_FAILURE_TEXT];
-    bool usage;
-
-    if (!failure)
-        return code;
-    usage = failure->usage;
-    memcpy(reason, failure->text, sizeof(reason));
-    reason[sizeof(reason) - 1] = 0;
-    vd_fail(failure, code, "%.80s: %.420s", text, reason);
-    failure->usage = usage;
-    return code;
-}
-
 /* Builds the hardware of a function. On failure nothing is left but `spec`. */
 static int build(struct dextd_function *function, const char *text, struct dextd_spec *spec,
                  struct vd_failure *failure)
@@ -201,7 +185,7 @@ static int build(struct dextd_function *function, const char *text, struct dextd
     int err = sim_machine_create(function->machine->env, &spec->dart, &function->sim, failure);
 
     if (err)
-        return blame(failure, text, err);
+        return vd_fail_prefix(failure, text, err);
     function->dart = spec->dart;
     err = sim_machine_plug(function->sim, spec->ops, text, spec->values, &events, &function->sim_function,
                            failure);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static void fill(struct vd_failure *failure, int code, bool usage, const char *format, va_list args)
 {
@@ -33,4 +34,19 @@ int vd_fail_usage(struct vd_failure *failure, const char *format, ...)
     fill(failure, -EINVAL, true, format, args);
     va_end(args);
     return -EINVAL;
+}
+
+int vd_fail_prefix(struct vd_failure *failure, const char *prefix, int code)
+{
+    char text[VD_FAILURE_TEXT];
+    bool usage;
+
+    if (!failure)
+        return code;
+    usage = failure->usage;
+    memcpy(text, failure->text, sizeof(text));
+    text[sizeof(text) - 1] = 0;
+    vd_fail(failure, code, "%.120s: %.380s", prefix, text);
+    failure->usage = usage;
+    return code;
 }

@@ -22,4 +22,10 @@ int vd_fail(struct vd_failure *failure, int code, const char *format, ...)
 /* The same for wrong usage: sets `usage` and returns -EINVAL. */
 int vd_fail_usage(struct vd_failure *failure, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * Puts "prefix: " before a failure of a layer that does not know it (cutting both to fit), and returns `code`, which
+ * becomes the failure's. What was wrong usage stays that. NULL allowed.
+ */
+int vd_fail_prefix(struct vd_failure *failure, const char *prefix, int code);
+
 #endif

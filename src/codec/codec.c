@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/message.h"
+
 #ifndef MSG_CMSG_CLOEXEC
 #define MSG_CMSG_CLOEXEC   0
 #define VD_NO_CMSG_CLOEXEC 1
@@ -279,20 +281,6 @@ static int wait_writable(const struct vd_stream *stream, uint64_t deadline_ms)
     }
 }
 
-/* Drops `n` sent bytes from the front. */
-static void advance(struct msghdr *msg, size_t n)
-{
-    while (msg->msg_iovlen && n >= msg->msg_iov->iov_len) {
-        n -= msg->msg_iov->iov_len;
-        msg->msg_iov++;
-        msg->msg_iovlen--;
-    }
-    if (n) {
-        msg->msg_iov->iov_base = (uint8_t *)msg->msg_iov->iov_base + n;
-        msg->msg_iov->iov_len -= n;
-    }
-}
-
 static void attach_fds(struct msghdr *msg, union control *control, const int *fds, unsigned nr_fds)
 {
     struct cmsghdr *c;
@@ -325,7 +313,7 @@ int vd_stream_send(struct vd_stream *stream, struct iovec *iov, unsigned count, 
         if (n >= 0) {
             msg.msg_control = NULL; /* they went with the first bytes */
             msg.msg_controllen = 0;
-            advance(&msg, (size_t)n);
+            vd_message_advance(&msg, (size_t)n);
             continue;
         }
         if (errno == EINTR)

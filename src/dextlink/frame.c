@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/message.h"
+
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* SO_NOSIGPIPE does it instead */
 #endif
@@ -238,20 +240,6 @@ static int prepare(struct sending *s, const struct vd_frame_out *out)
     return 0;
 }
 
-/* Drops `n` sent bytes from the front. */
-static void advance(struct msghdr *msg, size_t n)
-{
-    while (msg->msg_iovlen && n >= msg->msg_iov->iov_len) {
-        n -= msg->msg_iov->iov_len;
-        msg->msg_iov++;
-        msg->msg_iovlen--;
-    }
-    if (n) {
-        msg->msg_iov->iov_base = (uint8_t *)msg->msg_iov->iov_base + n;
-        msg->msg_iov->iov_len -= n;
-    }
-}
-
 /* Sends until all is out or the socket is full. 0; -EAGAIN; -EPIPE. */
 static int push(int fd, struct msghdr *msg)
 {
@@ -261,7 +249,7 @@ static int push(int fd, struct msghdr *msg)
         if (n >= 0) {
             msg->msg_control = NULL; /* it went with the first byte */
             msg->msg_controllen = 0;
-            advance(msg, (size_t)n);
+            vd_message_advance(msg, (size_t)n);
         } else if (errno != EINTR) {
             return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? -EAGAIN : -EPIPE;
         }

@@ -156,22 +156,6 @@ static const struct sim_endpoint_ops *split_address(const char *address, const c
     return ops;
 }
 
-/* Puts the address before a failure of the machine, which does not know it. */
-static int blame(struct vd_failure *failure, const char *address, int code)
-{
-    char text[VD_FAILURE_TEXT];
-    bool usage;
-
-    if (!failure)
-        return code;
-    usage = failure->usage;
-    memcpy(text, failure->text, sizeof(text));
-    text[sizeof(text) - 1] = 0;
-    vd_fail(failure, code, "%.120s: %.380s", address, text);
-    failure->usage = usage;
-    return code;
-}
-
 static int build(struct host *host, const char *address, const struct sim_endpoint_ops *ops,
                  struct sim_dart_config *config, void *values, struct vd_failure *failure)
 {
@@ -179,7 +163,7 @@ static int build(struct host *host, const char *address, const struct sim_endpoi
     int err = sim_machine_create(host->env, config, &host->machine, failure);
 
     if (err)
-        return blame(failure, address, err);
+        return vd_fail_prefix(failure, address, err);
     err = sim_machine_plug(host->machine, ops, address, values, &events, &host->function, failure);
     if (err)
         sim_machine_destroy(host->machine);

@@ -48,6 +48,26 @@ static void a_long_text_is_cut_and_terminated(void **state)
     assert_int_equal(strlen(failure.text), VD_FAILURE_TEXT - 1);
 }
 
+static void a_prefix_keeps_what_was_said_and_whose_fault_it_was(void **state)
+{
+    struct vd_failure failure;
+    char longer[VD_FAILURE_TEXT];
+
+    (void)state;
+    vd_fail_usage(&failure, "granule=3: not a power of two");
+    assert_int_equal(vd_fail_prefix(&failure, "sim:edu,granule=3", -EINVAL), -EINVAL);
+    assert_string_equal(failure.text, "sim:edu,granule=3: granule=3: not a power of two");
+    assert_true(failure.usage);
+    vd_fail(&failure, -EIO, "no");
+    memset(longer, 'x', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = 0;
+    assert_int_equal(vd_fail_prefix(&failure, longer, -ENOMEM), -ENOMEM);
+    assert_int_equal(failure.code, -ENOMEM);
+    assert_false(failure.usage);
+    assert_string_equal(failure.text + strlen(failure.text) - 4, ": no");
+    assert_int_equal(vd_fail_prefix(NULL, "nobody", -EIO), -EIO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -55,6 +75,7 @@ int main(void)
         cmocka_unit_test(wrong_usage_is_einval_and_marked),
         cmocka_unit_test(nobody_has_to_listen),
         cmocka_unit_test(a_long_text_is_cut_and_terminated),
+        cmocka_unit_test(a_prefix_keeps_what_was_said_and_whose_fault_it_was),
     };
 
     return cmocka_run_group_tests_name("failure", tests, NULL, NULL);
