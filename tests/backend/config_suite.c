@@ -52,18 +52,14 @@ struct bench {
 static void bench_open(struct bench *bench, void **state)
 {
     const struct configuration *configuration = *state;
-    char address[160], device[128];
-    const char *const devices[] = {device, NULL};
+    char address[160];
     struct vd_error error;
 
     memset(bench, 0, sizeof(*bench));
     assert_int_equal(vd_context_create(NULL, &bench->context), 0);
     snprintf(address, sizeof(address), "%s", configuration->device);
-    if (configuration->dextd) {
-        snprintf(device, sizeof(device), "01:00.0=%s", configuration->device);
-        dextd_start(&bench->dextd, devices);
-        snprintf(address, sizeof(address), "apple:01:00.0,socket=%s", bench->dextd.socket);
-    }
+    if (configuration->dextd)
+        dextd_start_one(&bench->dextd, configuration->device, address, sizeof(address));
     if (vd_device_open(bench->context, address, &bench->device, &error))
         fail_msg("%s", error.message);
 }

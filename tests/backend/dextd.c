@@ -94,6 +94,16 @@ void dextd_start(struct dextd *dextd, const char *const *devices)
     close(out);
 }
 
+void dextd_start_one(struct dextd *dextd, const char *device, char *address, size_t size)
+{
+    char placed[256];
+    const char *const devices[] = {placed, NULL};
+
+    assert_in_range(snprintf(placed, sizeof(placed), "01:00.0=%s", device), 1, sizeof(placed) - 1);
+    dextd_start(dextd, devices);
+    assert_in_range(snprintf(address, size, "apple:01:00.0,socket=%s", dextd->socket), 1, size - 1);
+}
+
 void dextd_stop(struct dextd *dextd)
 {
     int status = -1;

@@ -17,6 +17,8 @@ struct dextd {
  * and waits until it listens. Fails the test when it does not.
  */
 void dextd_start(struct dextd *dextd, const char *const *devices);
+/* The same with one device at 01:00.0, what follows "01:00.0=" being `device`; *address is how to open it. */
+void dextd_start_one(struct dextd *dextd, const char *device, char *address, size_t size);
 /* Ends it with SIGTERM: it must exit with 0. Does nothing when it was not started. */
 void dextd_stop(struct dextd *dextd);
 /* What `viaduct-dextd VERB [ARGUMENT]` prints; its exit code. */

@@ -67,18 +67,15 @@ static void bench_open(struct bench *bench, void **state)
 {
     static const uint8_t command[2] = {6, 0}; /* memory space, bus master */
     const struct configuration *configuration = *state;
-    char address[160], device[128];
-    const char *const devices[] = {device, NULL};
+    char address[160];
     struct vd_error error;
 
     memset(bench, 0, sizeof(*bench));
     assert_int_equal(vd_context_create(NULL, &bench->context), 0);
-    snprintf(address, sizeof(address), "%s", configuration->dextd ? "" : configuration->address);
-    if (configuration->dextd) {
-        snprintf(device, sizeof(device), "01:00.0=%s", configuration->dextd);
-        dextd_start(&bench->dextd, devices);
-        snprintf(address, sizeof(address), "apple:01:00.0,socket=%s", bench->dextd.socket);
-    }
+    if (configuration->dextd)
+        dextd_start_one(&bench->dextd, configuration->dextd, address, sizeof(address));
+    else
+        snprintf(address, sizeof(address), "%s", configuration->address);
     if (vd_device_open(bench->context, address, &bench->device, &error))
         fail_msg("%s", error.message);
     assert_int_equal(vd_region_info(bench->device, MEMORY, &bench->memory), 0);

@@ -14,7 +14,7 @@
 
 enum { KILLS = 200, SILENCE_MS = 30000 };
 
-#define DEVICE "01:00.0=sim:nvme,size=16M,aperture=64M,mappings=512,segments=4,seed=11"
+#define DEVICE "sim:nvme,size=16M,aperture=64M,mappings=512,segments=4,seed=11"
 
 static const struct ex_options ex_options = {EX_MSIX, .dbbuf = true};
 
@@ -118,15 +118,13 @@ static void wait_until_left(const struct dextd *dextd)
 
 static void nothing_is_left_of_a_client_that_is_killed(void **state)
 {
-    const char *const devices[] = {DEVICE, NULL};
     unsigned worked = 0;
     struct dextd dextd = {0};
     char address[160];
 
     (void)state;
     signal(SIGPIPE, SIG_IGN);
-    dextd_start(&dextd, devices);
-    snprintf(address, sizeof(address), "apple:01:00.0,socket=%s", dextd.socket);
+    dextd_start_one(&dextd, DEVICE, address, sizeof(address));
     for (unsigned i = 0; i < KILLS; i++) {
         struct pollfd ready = {.events = POLLIN};
         pid_t pid = start_client(i, address, &ready.fd);

@@ -45,19 +45,17 @@ static void make_address(struct bench *bench)
     const struct configuration *configuration = bench->configuration;
     const char *target = configuration->dextd ? configuration->dextd : configuration->address;
     char device[256];
-    const char *const devices[] = {device, NULL};
     int length;
 
     if (configuration->file)
         make_image(bench);
-    length = snprintf(device, sizeof(device), "%s%s%s%s", configuration->dextd ? "01:00.0=" : "", target,
-                      configuration->file ? ",image=" : "", bench->image);
+    length = snprintf(device, sizeof(device), "%s%s%s", target, configuration->file ? ",image=" : "",
+                      bench->image);
     assert_in_range(length, 1, sizeof(device) - 1);
-    memcpy(bench->address, device, sizeof(device));
-    if (!configuration->dextd)
-        return;
-    dextd_start(&bench->dextd, devices);
-    snprintf(bench->address, sizeof(bench->address), "apple:01:00.0,socket=%s", bench->dextd.socket);
+    if (configuration->dextd)
+        dextd_start_one(&bench->dextd, device, bench->address, sizeof(bench->address));
+    else
+        memcpy(bench->address, device, sizeof(device));
 }
 
 void bench_prepare(struct bench *bench, void **state)

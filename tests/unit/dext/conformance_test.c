@@ -138,32 +138,50 @@ static void done(struct rig *rig)
     rig_teardown(&state);
 }
 
+/* A walk over the rows, each with a device of its own, prepared as the row wants it, and its call as it should be. */
+struct walk {
+    unsigned i;
+    const struct row *row;
+    struct rig *rig;
+    struct attempt a;
+};
+
+/* The next row, unprepared and with nothing to call. */
+static bool walk_bare(struct walk *w)
+{
+    if (w->rig)
+        done(w->rig);
+    w->rig = NULL;
+    if (w->i == NR_ROWS)
+        return false;
+    w->row = &rows[w->i++];
+    w->rig = fresh();
+    return true;
+}
+
+static bool walk(struct walk *w)
+{
+    if (!walk_bare(w))
+        return false;
+    prepare(w->rig, w->row->prepared);
+    make(&w->a, w->row);
+    return true;
+}
+
 static void every_selector_takes_its_counts(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        struct rig *rig = fresh();
-        struct attempt a;
-
-        prepare(rig, rows[i].prepared);
-        make(&a, &rows[i]);
-        expect(&rows[i], &a, rig->a, VD_DEXT_SUCCESS, "right counts");
-        done(rig);
+    for (struct walk w = {0}; walk(&w);) {
+        expect(w.row, &w.a, w.rig->a, VD_DEXT_SUCCESS, "right counts");
     }
 }
 
 static void more_room_for_scalars_is_fine_and_the_count_is_the_selectors(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        struct rig *rig = fresh();
-        struct attempt a;
-
-        prepare(rig, rows[i].prepared);
-        make(&a, &rows[i]);
-        a.call.nr_scalars_out++;
-        expect(&rows[i], &a, rig->a, VD_DEXT_SUCCESS, "more room");
-        done(rig);
+    for (struct walk w = {0}; walk(&w);) {
+        w.a.call.nr_scalars_out++;
+        expect(w.row, &w.a, w.rig->a, VD_DEXT_SUCCESS, "more room");
     }
 }
 
@@ -171,135 +189,102 @@ static void more_room_for_scalars_is_fine_and_the_count_is_the_selectors(void **
 static void wrong_counts_are_refused(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        struct rig *rig = fresh();
-        struct attempt a;
-
-        prepare(rig, rows[i].prepared);
-        make(&a, &rows[i]);
-        a.call.nr_scalars_in++;
-        expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "a scalar too many");
-        make(&a, &rows[i]);
-        a.call.nr_scalars_in++;
-        expect(&rows[i], &a, rig->b, VD_DEXT_BAD_ARGUMENT, "a scalar too many, not the owner");
-        if (rows[i].nr_in) {
-            make(&a, &rows[i]);
-            a.call.nr_scalars_in--;
-            expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "a scalar too few");
-            make(&a, &rows[i]);
-            a.call.scalars_in = NULL;
-            expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "no scalars");
+    for (struct walk w = {0}; walk(&w);) {
+        w.a.call.nr_scalars_in++;
+        expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "a scalar too many");
+        make(&w.a, w.row);
+        w.a.call.nr_scalars_in++;
+        expect(w.row, &w.a, w.rig->b, VD_DEXT_BAD_ARGUMENT, "a scalar too many, not the owner");
+        if (w.row->nr_in) {
+            make(&w.a, w.row);
+            w.a.call.nr_scalars_in--;
+            expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "a scalar too few");
+            make(&w.a, w.row);
+            w.a.call.scalars_in = NULL;
+            expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "no scalars");
         }
-        if (rows[i].nr_out) {
-            make(&a, &rows[i]);
-            a.call.nr_scalars_out--;
-            expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "too little room");
-            make(&a, &rows[i]);
-            a.call.scalars_out = NULL;
-            expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "no room");
+        if (w.row->nr_out) {
+            make(&w.a, w.row);
+            w.a.call.nr_scalars_out--;
+            expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "too little room");
+            make(&w.a, w.row);
+            w.a.call.scalars_out = NULL;
+            expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "no room");
         }
-        make(&a, &rows[i]);
-        expect(&rows[i], &a, rig->a, VD_DEXT_SUCCESS, "right after all that");
-        done(rig);
+        make(&w.a, w.row);
+        expect(w.row, &w.a, w.rig->a, VD_DEXT_SUCCESS, "right after all that");
     }
 }
 
 static void byte_blocks_where_there_are_none_are_refused(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        struct rig *rig = fresh();
-        struct attempt a;
-
-        prepare(rig, rows[i].prepared);
-        make(&a, &rows[i]);
-        if (!a.call.nr_bytes_in) {
-            a.call.bytes_in = a.bytes_in;
-            a.call.nr_bytes_in = 8;
-            expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "bytes in");
+    for (struct walk w = {0}; walk(&w);) {
+        if (!w.a.call.nr_bytes_in) {
+            w.a.call.bytes_in = w.a.bytes_in;
+            w.a.call.nr_bytes_in = 8;
+            expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "bytes in");
         }
-        make(&a, &rows[i]);
-        if (!a.call.nr_bytes_out) {
-            a.call.bytes_out = a.bytes_out;
-            a.call.nr_bytes_out = sizeof(a.bytes_out);
-            expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "bytes out");
+        make(&w.a, w.row);
+        if (!w.a.call.nr_bytes_out) {
+            w.a.call.bytes_out = w.a.bytes_out;
+            w.a.call.nr_bytes_out = sizeof(w.a.bytes_out);
+            expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "bytes out");
         }
-        done(rig);
     }
 }
 
 static void byte_blocks_of_a_wrong_size_are_refused(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        struct rig *rig = fresh();
-        struct attempt a;
-
-        prepare(rig, rows[i].prepared);
-        make(&a, &rows[i]);
-        for (unsigned change = 0; change < 3 && a.call.nr_bytes_in; change++) {
-            make(&a, &rows[i]);
-            a.call.nr_bytes_in = change == 0   ? a.call.nr_bytes_in - 1
-                                 : change == 1 ? a.call.nr_bytes_in + 1
-                                               : 0;
-            expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "bytes in");
+    for (struct walk w = {0}; walk(&w);) {
+        for (unsigned change = 0; change < 3 && w.a.call.nr_bytes_in; change++) {
+            make(&w.a, w.row);
+            w.a.call.nr_bytes_in = change == 0   ? w.a.call.nr_bytes_in - 1
+                                   : change == 1 ? w.a.call.nr_bytes_in + 1
+                                                 : 0;
+            expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "bytes in");
         }
-        make(&a, &rows[i]);
-        for (unsigned change = 0; change < 2 && a.call.nr_bytes_out; change++) {
-            make(&a, &rows[i]);
-            a.call.nr_bytes_out = change == 0 ? a.call.nr_bytes_out - 1 : 0;
-            expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "room for bytes out");
+        make(&w.a, w.row);
+        for (unsigned change = 0; change < 2 && w.a.call.nr_bytes_out; change++) {
+            make(&w.a, w.row);
+            w.a.call.nr_bytes_out = change == 0 ? w.a.call.nr_bytes_out - 1 : 0;
+            expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "room for bytes out");
         }
-        make(&a, &rows[i]);
-        if (a.call.nr_bytes_out) {
-            a.call.bytes_out = NULL;
-            expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "no bytes out");
+        make(&w.a, w.row);
+        if (w.a.call.nr_bytes_out) {
+            w.a.call.bytes_out = NULL;
+            expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "no bytes out");
         }
-        done(rig);
     }
 }
 
 static void a_completion_handle_is_needed_exactly_where_a_call_is_async(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        struct rig *rig = fresh();
-        struct attempt a;
-
-        prepare(rig, rows[i].prepared);
-        make(&a, &rows[i]);
-        a.call.async = a.call.async ? NULL : rig_handle(1);
-        expect(&rows[i], &a, rig->a, VD_DEXT_BAD_ARGUMENT, "the other kind of call");
-        assert_int_equal(rig->mock.nr_completions, 0);
-        done(rig);
+    for (struct walk w = {0}; walk(&w);) {
+        w.a.call.async = w.a.call.async ? NULL : rig_handle(1);
+        expect(w.row, &w.a, w.rig->a, VD_DEXT_BAD_ARGUMENT, "the other kind of call");
+        assert_int_equal(w.rig->mock.nr_completions, 0);
     }
 }
 
 static void what_needs_a_claim_is_refused_while_nobody_has_it(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        struct rig *rig = fresh();
-        struct attempt a;
-
-        make(&a, &rows[i]);
-        expect(&rows[i], &a, rig->a, rows[i].rules & CLAIM ? VD_DEXT_NOT_OPEN : VD_DEXT_SUCCESS, "unclaimed");
-        done(rig);
+    for (struct walk w = {0}; walk_bare(&w);) {
+        make(&w.a, w.row);
+        expect(w.row, &w.a, w.rig->a, w.row->rules & CLAIM ? VD_DEXT_NOT_OPEN : VD_DEXT_SUCCESS, "unclaimed");
     }
 }
 
 static void what_needs_a_claim_is_refused_while_another_has_it(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        bool exclusive = rows[i].rules & CLAIM || rows[i].selector == 1;
-        struct rig *rig = fresh();
-        struct attempt a;
+    for (struct walk w = {0}; walk(&w);) {
+        bool exclusive = w.row->rules & CLAIM || w.row->selector == 1;
 
-        prepare(rig, rows[i].prepared);
-        make(&a, &rows[i]);
-        expect(&rows[i], &a, rig->b, exclusive ? VD_DEXT_EXCLUSIVE_ACCESS : VD_DEXT_SUCCESS, "another's");
-        done(rig);
+        expect(w.row, &w.a, w.rig->b, exclusive ? VD_DEXT_EXCLUSIVE_ACCESS : VD_DEXT_SUCCESS, "another's");
     }
 }
 
@@ -307,37 +292,30 @@ static void what_needs_a_claim_is_refused_while_another_has_it(void **state)
 static void everything_works_after_a_reset(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        struct rig *rig = fresh();
-        struct attempt a;
-
-        rig->mock.reset_works = i % 2 ? VD_DEXT_RESET_FLR : 0; /* the framework's, and the core's own */
-        prepare(rig, rows[i].prepared);
-        assert_int_equal(rig_call(rig->a, VD_DEXT_RESET_DEVICE, NO_IN, NULL, 0), 0);
-        assert_int_equal(rig->mock.nr_resets, 1);
-        make(&a, &rows[i]);
-        expect(&rows[i], &a, rig->a, VD_DEXT_SUCCESS, "after a reset");
-        done(rig);
+    for (struct walk w = {0}; walk_bare(&w);) {
+        w.rig->mock.reset_works = w.i % 2 ? 0 : VD_DEXT_RESET_FLR; /* the framework's, and the core's own */
+        prepare(w.rig, w.row->prepared);
+        assert_int_equal(rig_call(w.rig->a, VD_DEXT_RESET_DEVICE, NO_IN, NULL, 0), 0);
+        assert_int_equal(w.rig->mock.nr_resets, 1);
+        make(&w.a, w.row);
+        expect(w.row, &w.a, w.rig->a, VD_DEXT_SUCCESS, "after a reset");
     }
 }
 
 static void after_removal_only_what_does_not_touch_the_device_works(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < NR_ROWS; i++) {
-        struct rig *rig = fresh();
-        struct attempt a;
-        int want = rows[i].rules & ALSO_GONE ? VD_DEXT_SUCCESS : VD_DEXT_NO_DEVICE;
+    for (struct walk w = {0}; walk_bare(&w);) {
+        int want = w.row->rules & ALSO_GONE ? VD_DEXT_SUCCESS : VD_DEXT_NO_DEVICE;
 
-        prepare(rig, rows[i].prepared);
-        mock_pull(&rig->mock, rig->dext);
-        make(&a, &rows[i]);
-        expect(&rows[i], &a, rig->a, want, "after removal");
-        make(&a, &rows[i]);
-        if (want == VD_DEXT_SUCCESS && rows[i].rules & CLAIM)
+        prepare(w.rig, w.row->prepared);
+        mock_pull(&w.rig->mock, w.rig->dext);
+        make(&w.a, w.row);
+        expect(w.row, &w.a, w.rig->a, want, "after removal");
+        make(&w.a, w.row);
+        if (want == VD_DEXT_SUCCESS && w.row->rules & CLAIM)
             want = VD_DEXT_EXCLUSIVE_ACCESS;
-        expect(&rows[i], &a, rig->b, want, "after removal, not the owner");
-        done(rig);
+        expect(w.row, &w.a, w.rig->b, want, "after removal, not the owner");
     }
 }
 
