@@ -117,11 +117,15 @@ static int handle_open(struct request *q)
     return VD_DEXT_SUCCESS;
 }
 
-/* Decodes a call into *call and `scalars`; its results are to go to `results` and behind the reply's scalars. */
-static bool read_call(struct request *q, struct vd_dext_call *call, uint64_t *scalars, size_t bytes_at)
+/*
+ * Decodes a call into *call and `scalars`. Its bytes are to go into the reply, behind as many scalars as there is room for:
+ * clients give as much as the selector has, so they are where they belong.
+ */
+static bool read_call(struct request *q, struct vd_dext_call *call, uint64_t *scalars)
 {
     struct vd_dext_call_head head;
     uint32_t nr_bytes_out;
+    size_t bytes_at;
 
     if (!vd_read_struct(&q->in, &head, sizeof(head)) || vd_get32(head.reserved))
         return false;
@@ -137,6 +141,7 @@ static bool read_call(struct request *q, struct vd_dext_call *call, uint64_t *sc
         scalars[i] = vd_read64(&q->in);
     call->scalars_in = scalars;
     call->bytes_in = call->nr_bytes_in ? vd_read_bytes(&q->in, call->nr_bytes_in) : NULL;
+    bytes_at = sizeof(struct vd_dext_reply_head) + 8 * call->nr_scalars_out;
     call->bytes_out = nr_bytes_out ? q->out.start + bytes_at : NULL;
     call->nr_bytes_out = nr_bytes_out;
     return !q->in.failed && q->in.left == 0;
@@ -144,13 +149,11 @@ static bool read_call(struct request *q, struct vd_dext_call *call, uint64_t *sc
 
 static int handle_call(struct request *q)
 {
-    /* Room for the head and all scalars; the core writes its bytes behind it, and they move up to what there was. */
-    enum { BYTES_AT = sizeof(struct vd_dext_reply_head) + 8 * VD_DEXT_MAX_SCALARS };
     uint64_t scalars[VD_DEXT_MAX_SCALARS], results[VD_DEXT_MAX_SCALARS];
     struct vd_dext_call call = {.scalars_out = results};
     int status;
 
-    if (!read_call(q, &call, scalars, BYTES_AT))
+    if (!read_call(q, &call, scalars))
         return VD_DEXT_BAD_ARGUMENT;
     q->client->function->calls++;
     status = vd_dext_call(q->client->core, &call);
@@ -160,8 +163,12 @@ static int handle_call(struct request *q)
     vd_write32(&q->out, (uint32_t)call.nr_bytes_out);
     for (uint32_t i = 0; i < call.nr_scalars_out; i++)
         vd_write64(&q->out, results[i]);
-    if (call.nr_bytes_out)
-        memmove(vd_write_room(&q->out, call.nr_bytes_out), call.bytes_out, call.nr_bytes_out);
+    if (call.nr_bytes_out) {
+        void *room = vd_write_room(&q->out, call.nr_bytes_out);
+
+        if (room != call.bytes_out) /* more room for scalars than there were */
+            memmove(room, call.bytes_out, call.nr_bytes_out);
+    }
     return VD_DEXT_SUCCESS;
 }
 
