@@ -17,78 +17,78 @@
 
 #include "port.h" /* u32, u64, bool, vd_atomic, memory: kernel or user space */
 
-#define VD_WINDOW_SEGMENTS 4
+#define VD_WINDOW_SEGMENTS    4
 #define VD_WINDOWS_NO_ADDRESS (~(u64)0)
 
 enum vd_window_access { VD_WINDOW_READ = 1, VD_WINDOW_WRITE = 2 }; /* by the device */
 
 struct vd_window_segment {
-	u64 bus;
-	u64 len;
+    u64 bus;
+    u64 len;
 };
 
 struct vd_window {
-	/* Constant while it is mapped. */
-	u64 gpa, size; /* multiples of the granule */
-	u64 id; /* the host's name for it */
-	u32 access; /* enum vd_window_access */
-	u32 nr_segments;
-	struct vd_window_segment segments[VD_WINDOW_SEGMENTS];
-	/* The rest is windows.c's. */
-	vd_atomic refs;
-	/* ... */
+    /* Constant while it is mapped. */
+    u64 gpa, size; /* multiples of the granule */
+    u64 id;        /* the host's name for it */
+    u32 access;    /* enum vd_window_access */
+    u32 nr_segments;
+    struct vd_window_segment segments[VD_WINDOW_SEGMENTS];
+    /* The rest is windows.c's. */
+    vd_atomic refs;
+    /* ... */
 };
 
 struct vd_windows;
 
 struct vd_windows_config {
-	u64 granule; /* bytes, a power of two, at least a page */
-	u64 limit_bytes, limit_mappings; /* of the host for this guest; all ones: none */
-	u64 max_window; /* most bytes of a shared window, a power of two; 0: the default of 2 MiB */
-	bool strict; /* unmap at the last put, smallest windows, each with the access that was asked for */
+    u64 granule;                     /* bytes, a power of two, at least a page */
+    u64 limit_bytes, limit_mappings; /* of the host for this guest; all ones: none */
+    u64 max_window; /* most bytes of a shared window, a power of two; 0: the default of 2 MiB */
+    bool strict;    /* unmap at the last put, smallest windows, each with the access that was asked for */
 };
 
 /* A request that missed. */
 struct vd_windows_want {
-	u64 gpa, len;
-	u32 access;
-	bool exact; /* a window of its own, rounded to granules: large or long-lived buffers */
-	u64 align; /* exact only: 0, or a power of two its bus address is to be a multiple of */
-	/* out */
-	struct vd_window *window; /* with a reference, or NULL */
-	int error; /* 0, or why it cannot be had: -ENOSPC, -ENOMEM, -EINVAL, -ENODEV, -EIO */
-	u32 why; /* the host's last enum vd_apple_dma_why, for the log */
+    u64 gpa, len;
+    u32 access;
+    bool exact; /* a window of its own, rounded to granules: large or long-lived buffers */
+    u64 align;  /* exact only: 0, or a power of two its bus address is to be a multiple of */
+    /* out */
+    struct vd_window *window; /* with a reference, or NULL */
+    int error;                /* 0, or why it cannot be had: -ENOSPC, -ENOMEM, -EINVAL, -ENODEV, -EIO */
+    u32 why;                  /* the host's last enum vd_apple_dma_why, for the log */
 };
 
 /* A window for the host to map, and its answer. */
 struct vd_windows_map {
-	u64 gpa, size, align;
-	u32 access;
-	u32 max_segments; /* that may come back */
-	struct vd_window *window; /* windows.c's */
-	/* The host's answer, filled in by the caller. */
-	u32 why; /* 0, or enum vd_apple_dma_why */
-	u32 nr_segments;
-	u64 id;
-	struct vd_window_segment segments[VD_WINDOW_SEGMENTS];
+    u64 gpa, size, align;
+    u32 access;
+    u32 max_segments;         /* that may come back */
+    struct vd_window *window; /* windows.c's */
+    /* The host's answer, filled in by the caller. */
+    u32 why; /* 0, or enum vd_apple_dma_why */
+    u32 nr_segments;
+    u64 id;
+    struct vd_window_segment segments[VD_WINDOW_SEGMENTS];
 };
 
 /* One exchange with the host: first the unmaps, then the maps. The arrays are the caller's. */
 struct vd_windows_batch {
-	u32 max_unmaps, nr_unmaps;
-	u64 *unmaps; /* ids */
-	u32 max_maps, nr_maps;
-	struct vd_windows_map *maps;
+    u32 max_unmaps, nr_unmaps;
+    u64 *unmaps; /* ids */
+    u32 max_maps, nr_maps;
+    struct vd_windows_map *maps;
 };
 
 struct vd_windows_stats {
-	u64 bytes, mappings; /* mapped now */
-	u64 peak_bytes, peak_mappings;
-	u64 live_bytes, live_mappings; /* of windows with references; exact when it is quiet */
-	u64 evicted; /* idle windows that went because the budget pressed */
-	u64 shrunk; /* wants that got a smaller window than the policy had in mind */
-	u64 refused; /* wants that got none */
-	u64 sizes[16]; /* windows made, by log2 of their granules */
+    u64 bytes, mappings; /* mapped now */
+    u64 peak_bytes, peak_mappings;
+    u64 live_bytes, live_mappings; /* of windows with references; exact when it is quiet */
+    u64 evicted;                   /* idle windows that went because the budget pressed */
+    u64 shrunk;                    /* wants that got a smaller window than the policy had in mind */
+    u64 refused;                   /* wants that got none */
+    u64 sizes[16];                 /* windows made, by log2 of their granules */
 };
 
 /* 0; -EINVAL; -ENOMEM. May sleep. */
@@ -116,13 +116,13 @@ bool vd_windows_put(struct vd_windows *windows, struct vd_window *window);
  * into the batch, with the evictions it takes. Wants that do not fit the batch are left for the next round.
  */
 void vd_windows_plan(struct vd_windows *windows, struct vd_windows_want *wants, u32 count,
-		     struct vd_windows_batch *batch);
+                     struct vd_windows_batch *batch);
 /*
  * Locked. Takes the host's answers in. True: some wants still have neither window nor error, and planning again may serve
  * them (smaller windows, more evictions, the rest). Rounds are bounded.
  */
 bool vd_windows_commit(struct vd_windows *windows, struct vd_windows_want *wants, u32 count,
-		       struct vd_windows_batch *batch);
+                       struct vd_windows_batch *batch);
 
 /*
  * Locked. Fills batch->unmaps with idle windows that overlap [gpa, gpa + len), which no get can find from now on; commit

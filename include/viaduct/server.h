@@ -23,13 +23,22 @@ enum vd_strategy {
     VD_STRATEGY_IDENTITY, /**< guest RAM at its own addresses; needs VD_DMA_CHOSEN */
     VD_STRATEGY_OFFSET,   /**< not built yet: refused */
     VD_STRATEGY_POOL,     /**< not built yet: refused */
-    VD_STRATEGY_PARAVIRT, /**< not built yet: refused */
+    VD_STRATEGY_PARAVIRT, /**< the guest asks for mappings: needs a companion (companion.h) and its kernel module */
+    VD_STRATEGY_LOCAL, /**< what a companion itself has: it reads guest memory in this process; not to be asked for */
 };
 
 /** The strategy of that name ("auto", "identity", ...). @return 0; -EINVAL no such name */
 VD_EXPORT int vd_strategy_parse(const char *name, enum vd_strategy *out);
 /** The name; static storage. */
 VD_EXPORT const char *vd_strategy_name(enum vd_strategy strategy);
+
+/**
+ * What vd_server_create() will take for this device, so that a companion can be made in time.
+ * @param out the strategy; never AUTO on success
+ * @return 0; -ENOTSUP the strategy does not work on this host, or AUTO found none
+ */
+VD_EXPORT int vd_strategy_choose(const struct vd_device *device, enum vd_strategy wanted,
+                                 enum vd_strategy *out, struct vd_error *error);
 
 /** Zero-fill, set `size`, then what is wanted. */
 struct vd_server_options {
@@ -45,7 +54,7 @@ struct vd_server_options {
 /**
  * Creates a server and starts to listen. The device stays the caller's and must outlive the server; while the server
  * runs, it is the device's only user.
- * @return 0; -EINVAL bad options; -ENAMETOOLONG the path does not fit a socket address; -EADDRINUSE a live server has
+ * @return 0; -EINVAL bad options, or paravirt for a device without a companion; -ENAMETOOLONG the path does not fit a socket address; -EADDRINUSE a live server has
  *         that path, or it is not a socket; -EACCES, -ENOENT the directory; -ENOTSUP the strategy does not work on this
  *         host; -EMFILE; -ENOMEM
  */

@@ -4,8 +4,8 @@
  * calls one, keeps the accounting and the interrupt state, and knows a host only by what it declares in
  * struct vd_host_info. Back ends never call each other.
  *
- * Threads: all operations on one host device are called from the one thread that owns the vd_device, `faults` excepted
- * (any thread). A back end may report events from any thread unless it declares otherwise; core's receivers cope.
+ * Threads: all operations on one host device are called one at a time, by the thread that owns the vd_device or by one
+ * that has its lock (device.h), `faults` excepted (any thread). A back end may report events from any thread unless it declares otherwise; core's receivers cope.
  * Memory: `host` is what open() returned; core calls nothing on it after close().
  */
 #ifndef VD_CORE_BACKEND_H
@@ -18,6 +18,9 @@
 
 #include "base/env.h"
 #include "base/failure.h"
+
+struct vd_guest_memory;
+struct vd_guest_region;
 
 /* What a host device is and can do; filled by open(), constant afterwards. Strings live as long as the host device. */
 struct vd_host_info {
@@ -74,7 +77,8 @@ struct vd_backend_ops {
 
     /*
      * Opens the device at `address` (the whole address, scheme included). On success fills *info and *host. On failure
-     * nothing is left behind, *failure says what and how to mend it. Errors: those of vd_device_open().
+     * nothing is left behind, *failure says what and how to mend it. Errors: those of vd_device_open(). NULL for devices
+     * that are made by vd_device_adopt() only.
      */
     int (*open)(const struct vd_env *env, const char *address, const struct vd_host_events *events,
                 void **host, struct vd_host_info *info, struct vd_failure *failure);
@@ -125,6 +129,14 @@ struct vd_backend_ops {
 
     /* Does pending work; see vd_device_dispatch(). NULL when there is never any. */
     bool (*dispatch)(void *host, bool will_block);
+    /*
+     * For device models that look into guest memory themselves (the companion); NULL for all others. A client attached
+     * with this table, or, with NULL, leaves: the table is destroyed when the call returns.
+     */
+    void (*guest_memory)(void *host, const struct vd_guest_memory *memory);
+    /* A region of that table is about to go: nothing may use it when this returns. Set when guest_memory is. */
+    void (*guest_memory_removed)(void *host, const struct vd_guest_region *region);
+
     /* DMA accesses that the IOMMU refused so far. NULL when the host cannot tell. Any thread. */
     uint64_t (*faults)(void *host);
 };

@@ -55,7 +55,7 @@ static int write_command(const struct vd_config *c)
         return ret;
     before = vd_load16(bytes);
     after = (uint16_t)((before & ~c->command) | (vd_load16(c->value + OFF_COMMAND) & c->command) | c->fixed);
-    if (c->power)
+    if (c->power || c->held)
         after &= (uint16_t)~COMMAND_MASTER;
     vd_store16(bytes, after);
     return after == before ? 0 : hardware_write(c, OFF_COMMAND, bytes, 2);
@@ -135,6 +135,12 @@ int vd_config_forget(struct vd_config *c)
     memcpy(c->value, c->initial, sizeof(c->value));
     c->power = 0;
     reset_msix(&c->msix);
+    return write_command(c);
+}
+
+int vd_config_hold(struct vd_config *c, bool hold)
+{
+    c->held = hold;
     return write_command(c);
 }
 

@@ -135,6 +135,7 @@ struct vd_config {
     uint16_t command;           /* COMMAND bits that are forwarded */
     uint16_t pm, msi, pcie, af; /* capabilities: where they are shown; 0: they are not */
     uint8_t power;              /* the guest's power state: 0 or 3 */
+    bool held;                  /* bus mastering is kept off, whatever the guest wrote */
     bool soft_reset;            /* going from D3hot to D0 resets the function (PM 5.4.1) */
 
     /* Per bit; see struct vd_config_row. */
@@ -189,6 +190,8 @@ int vd_config_write(struct vd_config *config, unsigned offset, const void *buffe
 int vd_config_reset(struct vd_config *config);
 /* Only forgets what the guest wrote, with bus mastering off in the hardware: for hosts that cannot reset. */
 int vd_config_forget(struct vd_config *config);
+/* Keeps bus mastering off in the hardware, or lets the guest's bit through again. 0, or what the host answered. */
+int vd_config_hold(struct vd_config *config, bool hold);
 
 static inline uint64_t vd_msix_table_size(const struct vd_msix *msix)
 {

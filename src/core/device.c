@@ -6,6 +6,7 @@
 #include "core/device.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "base/le.h"
@@ -88,32 +89,44 @@ static int virtualise(struct vd_device *device, const struct vd_device_options *
     return ret;
 }
 
-int vd_device_create(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
-                     const struct vd_device_options *options, struct vd_device **out,
-                     struct vd_failure *failure)
+static struct vd_device *allocate(struct vd_context *context, const struct vd_backend_ops *ops,
+                                  const char *address, struct vd_failure *failure)
 {
     struct vd_device *device = vd_env_alloc(&context->env, 1, sizeof(*device));
-    int ret = -ENOMEM;
+    char *copy = device ? vd_env_strdup(&context->env, address) : NULL;
 
-    *out = NULL;
-    if (!device)
-        return vd_fail(failure, -ENOMEM, "%s: out of memory while opening the device", address);
+    if (!copy) {
+        vd_env_free(&context->env, device);
+        vd_fail(failure, -ENOMEM, "%s: out of memory while opening the device", address);
+        return NULL;
+    }
     device->env = &context->env;
     device->ops = ops;
+    device->address = copy;
     device->events = (struct vd_host_events){
         .irq = host_irq, .intx = vd_irq_line_changed, .gone = host_gone, .opaque = device};
+    pthread_mutex_init(&device->lock, NULL);
     pthread_mutex_init(&device->irq_lock, NULL);
-    device->address = vd_env_strdup(device->env, address);
-    if (!device->address) {
-        vd_fail(failure, -ENOMEM, "%s: out of memory while opening the device", address);
-        goto err_free;
-    }
-    ret = ops->open(device->env, address, &device->events, &device->host, &device->info, failure);
+    return device;
+}
+
+static void release(struct vd_device *device)
+{
+    pthread_mutex_destroy(&device->irq_lock);
+    pthread_mutex_destroy(&device->lock);
+    vd_env_free(device->env, device->address);
+    vd_env_free(device->env, device);
+}
+
+/* Builds core's half around a host device that is open; what fails leaves the host open. */
+static int finish_create(struct vd_device *device, const struct vd_device_options *options,
+                         struct vd_failure *failure)
+{
+    const char *address = device->address;
+    int ret = virtualise(device, options, failure);
+
     if (ret)
-        goto err_address;
-    ret = virtualise(device, options, failure);
-    if (ret)
-        goto err_close;
+        return ret;
     ret = vd_irq_state_init(device);
     if (ret) {
         vd_fail(failure, ret, "%s: out of memory for its interrupt vectors", address);
@@ -126,7 +139,6 @@ int vd_device_create(struct vd_context *context, const struct vd_backend_ops *op
     }
     vd_regions_init(device);
     publish_identity(device);
-    *out = device;
     return 0;
 
 err_irq:
@@ -134,13 +146,52 @@ err_irq:
 err_config:
     vd_config_destroy(device->config);
     vd_env_free(device->env, device->rom);
+    return ret;
+}
+
+int vd_device_create(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
+                     const struct vd_device_options *options, struct vd_device **out,
+                     struct vd_failure *failure)
+{
+    struct vd_device *device = allocate(context, ops, address, failure);
+    int ret;
+
+    *out = NULL;
+    if (!device)
+        return -ENOMEM;
+    ret = ops->open(device->env, address, &device->events, &device->host, &device->info, failure);
+    if (ret)
+        goto err_release;
+    ret = finish_create(device, options, failure);
+    if (ret)
+        goto err_close;
+    *out = device;
+    return 0;
+
 err_close:
     ops->close(device->host);
-err_address:
-    vd_env_free(device->env, device->address);
-err_free:
-    pthread_mutex_destroy(&device->irq_lock);
-    vd_env_free(&context->env, device);
+err_release:
+    release(device);
+    return ret;
+}
+
+int vd_device_adopt(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
+                    void *host, const struct vd_host_info *info, struct vd_device **out,
+                    struct vd_failure *failure)
+{
+    struct vd_device *device = allocate(context, ops, address, failure);
+    int ret;
+
+    *out = NULL;
+    if (!device)
+        return -ENOMEM;
+    device->host = host;
+    device->info = *info;
+    ret = finish_create(device, NULL, failure);
+    if (ret)
+        release(device);
+    else
+        *out = device;
     return ret;
 }
 
@@ -154,9 +205,26 @@ void vd_device_close(struct vd_device *device)
     vd_irq_state_finish(device);
     vd_config_destroy(device->config);
     vd_env_free(device->env, device->rom);
-    pthread_mutex_destroy(&device->irq_lock);
-    vd_env_free(device->env, device->address);
-    vd_env_free(device->env, device);
+    release(device);
+}
+
+void vd_device_lock(struct vd_device *device)
+{
+    atomic_fetch_add(&device->waiting, 1);
+    pthread_mutex_lock(&device->lock);
+    atomic_fetch_sub(&device->waiting, 1);
+}
+
+void vd_device_enter(struct vd_device *device)
+{
+    while (atomic_load_explicit(&device->waiting, memory_order_relaxed))
+        sched_yield();
+    pthread_mutex_lock(&device->lock);
+}
+
+void vd_device_unlock(struct vd_device *device)
+{
+    pthread_mutex_unlock(&device->lock);
 }
 
 const struct vd_device_info *vd_device_info(const struct vd_device *device)
@@ -196,7 +264,7 @@ static int stop_bus_mastering(struct vd_device *device)
     return ret;
 }
 
-void vd_device_quiesce(struct vd_device *device)
+void vd_device_stop(struct vd_device *device)
 {
     int ret = device->gone ? 0 : stop_bus_mastering(device);
 
@@ -210,8 +278,32 @@ void vd_device_quiesce(struct vd_device *device)
     }
     if (device->config && !device->gone && (ret || !device->identity.can_reset))
         (void)vd_config_forget(device->config);
+}
+
+void vd_device_quiesce(struct vd_device *device)
+{
+    vd_device_stop(device);
     vd_irq_disable_all(device);
     vd_dma_release_all(device);
+}
+
+void vd_device_hold(struct vd_device *device, bool hold)
+{
+    int ret;
+
+    if (device->held == hold)
+        return;
+    device->held = hold;
+    ret = device->gone ? 0 : vd_config_hold(device->config, hold);
+    if (ret)
+        vd_err(device->env, "%s: bus mastering could not be switched %s: %s", device->address,
+               hold ? "off" : "on", strerror(-ret));
+}
+
+void vd_device_guest_memory(struct vd_device *device, const struct vd_guest_memory *memory)
+{
+    if (device->ops->guest_memory)
+        device->ops->guest_memory(device->host, memory);
 }
 
 int vd_device_poll_fd(const struct vd_device *device)

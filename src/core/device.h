@@ -3,7 +3,8 @@
  * The device as core keeps it: a host back end's device with validation, accounting and interrupt state around it.
  *
  * Lock rule: everything belongs to the thread that uses the device, except `irq_lock`, which protects the vectors'
- * state because a back end may signal from any thread, and the atomics, which any thread may read.
+ * state because a back end may signal from any thread, and the atomics, which any thread may read. A device that has a
+ * companion is used by two threads: whoever works on it holds `lock`. A companion's own lock is taken first.
  */
 #ifndef VD_CORE_DEVICE_H
 #define VD_CORE_DEVICE_H
@@ -58,6 +59,11 @@ struct vd_device {
     uint8_t *rom;             /* the expansion ROM's bytes when they come from a file, else NULL */
     struct vd_windows windows;
 
+    pthread_mutex_t lock;
+    _Atomic unsigned waiting; /* threads that want `lock` from the one that uses the device all the time */
+    bool has_companion;
+    bool held; /* see vd_device_hold() */
+
     pthread_mutex_t irq_lock;
     struct vd_irq_state irqs[VD_IRQ_COUNT];
     bool intx_asserted; /* under irq_lock: the level of the line as last reported */
@@ -74,6 +80,35 @@ struct vd_device {
 int vd_device_create(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
                      const struct vd_device_options *options, struct vd_device **out,
                      struct vd_failure *failure);
+
+/*
+ * The same for a host device that is open already: what the device model of a companion becomes. `host` is taken over on
+ * success only, and closed by ops->close(). 0; -ENOMEM; the errors of virtualising config space.
+ */
+int vd_device_adopt(struct vd_context *context, const struct vd_backend_ops *ops, const char *address,
+                    void *host, const struct vd_host_info *info, struct vd_device **out,
+                    struct vd_failure *failure);
+
+/*
+ * The lock of a device that two threads use. vd_device_lock() is for the one that comes now and then; the thread that
+ * serves the device takes it by vd_device_enter(), which lets those that wait go first. Not recursive.
+ */
+void vd_device_lock(struct vd_device *device);
+void vd_device_enter(struct vd_device *device);
+void vd_device_unlock(struct vd_device *device);
+
+/*
+ * Held, a device is there and yet does nothing: its BARs and its ROM read all ones and take no write, and bus mastering
+ * is not forwarded. Config space works. Letting go forwards what the guest has in COMMAND. Needs virtualised config space.
+ * With the lock.
+ */
+void vd_device_hold(struct vd_device *device, bool hold);
+
+/* Bus mastering off and read back, then a reset, as far as the host can; mappings stay. Cannot fail. With the lock. */
+void vd_device_stop(struct vd_device *device);
+
+/* Tells a device model of a client's guest memory (backend.h); nothing for others. */
+void vd_device_guest_memory(struct vd_device *device, const struct vd_guest_memory *memory);
 
 /* Finds the windows, and makes areas and flags consistent with them and with each other: region.c. */
 void vd_regions_init(struct vd_device *device);

@@ -8,7 +8,9 @@
 #include "core/guest_memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +35,7 @@ struct vd_file_mapping {
     uint32_t refs;
     uint64_t idle_since; /* when refs became 0 */
     int guard;
+    int fd; /* kept for hosts that need it; -1 */
 };
 
 struct vd_guest_memory {
@@ -45,6 +48,7 @@ struct vd_guest_memory {
     uint64_t mapped; /* address space in use */
     unsigned nr_files, idle;
     size_t page;
+    bool keep_fds;
     _Atomic bool poisoned;
 };
 
@@ -61,6 +65,11 @@ int vd_guest_memory_create(const struct vd_env *env, const struct vd_dma_remote 
     memory->listener = *listener;
     memory->page = (size_t)sysconf(_SC_PAGESIZE);
     return 0;
+}
+
+void vd_guest_memory_keep_files(struct vd_guest_memory *memory)
+{
+    memory->keep_fds = true;
 }
 
 static struct vd_guest_region *region_of(const struct vd_tree_node *node)
@@ -165,9 +174,14 @@ static int open_file(struct vd_guest_memory *memory, int fd, const struct stat *
         return -ENOMEM;
     file->dev = st->st_dev;
     file->ino = st->st_ino;
+    file->fd = memory->keep_fds ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (memory->keep_fds && file->fd < 0) {
+        ret = -ENOSPC;
+        goto err_free;
+    }
     ret = map_file(memory, file, fd, st, offset, size, writable);
     if (ret)
-        goto err_free;
+        goto err_close;
     file->guard = vd_guard_add(file->memory, file->size, &memory->poisoned);
     if (file->guard < 0) {
         ret = -ENOSPC; /* unguarded, its owner could end the process by truncating it */
@@ -183,6 +197,9 @@ static int open_file(struct vd_guest_memory *memory, int fd, const struct stat *
 
 err_unmap:
     munmap(file->memory, file->size);
+err_close:
+    if (file->fd >= 0)
+        close(file->fd);
 err_free:
     vd_env_free(memory->env, file);
     return ret;
@@ -198,6 +215,8 @@ static void close_file(struct vd_guest_memory *memory, struct vd_file_mapping **
     memory->idle--;
     vd_guard_remove(file->guard);
     munmap(file->memory, file->size);
+    if (file->fd >= 0)
+        close(file->fd);
     vd_env_free(memory->env, file);
 }
 
@@ -389,6 +408,63 @@ size_t vd_guest_memory_count(const struct vd_guest_memory *memory)
 uint64_t vd_guest_memory_bytes(const struct vd_guest_memory *memory)
 {
     return memory->bytes;
+}
+
+bool vd_guest_region_file(const struct vd_guest_region *region, struct vd_dma_file *out)
+{
+    const struct vd_file_mapping *file = region->file;
+
+    if (!file || file->fd < 0)
+        return false;
+    *out = (struct vd_dma_file){.fd = file->fd,
+                                .offset = file->offset + (uint64_t)(region->host - file->memory)};
+    return true;
+}
+
+/* The host memory at gpa, and how much of `size` lies in that region; NULL when none of it may be accessed so. */
+static uint8_t *piece_at(const struct vd_guest_memory *memory, uint64_t gpa, size_t size, uint32_t access,
+                         size_t *piece)
+{
+    const struct vd_guest_region *region = vd_guest_memory_find(memory, (vd_gpa){gpa});
+    uint64_t left;
+
+    if (!region || !region->host || !(region->access & access))
+        return NULL;
+    left = region->node.range.last - gpa;
+    *piece = left < size - 1 ? (size_t)left + 1 : size;
+    return region->host + (gpa - region->node.range.start);
+}
+
+int vd_guest_memory_read(const struct vd_guest_memory *memory, vd_gpa gpa, void *buffer, size_t size)
+{
+    uint64_t at = gpa.value;
+    uint8_t *to = buffer;
+    size_t piece;
+
+    for (; size; size -= piece, at += piece, to += piece) {
+        const uint8_t *from = piece_at(memory, at, size, VD_ACCESS_READ, &piece);
+
+        if (!from)
+            return -EFAULT;
+        memcpy(to, from, piece);
+    }
+    return 0;
+}
+
+int vd_guest_memory_write(const struct vd_guest_memory *memory, vd_gpa gpa, const void *buffer, size_t size)
+{
+    uint64_t at = gpa.value;
+    const uint8_t *from = buffer;
+    size_t piece;
+
+    for (; size; size -= piece, at += piece, from += piece) {
+        uint8_t *to = piece_at(memory, at, size, VD_ACCESS_WRITE, &piece);
+
+        if (!to)
+            return -EFAULT;
+        memcpy(to, from, piece);
+    }
+    return 0;
 }
 
 bool vd_guest_memory_poisoned(const struct vd_guest_memory *memory)

@@ -44,6 +44,11 @@ struct vd_guest_memory_listener {
 /* Creates an empty table. `remote` serves regions without a descriptor. 0; -ENOMEM. */
 int vd_guest_memory_create(const struct vd_env *env, const struct vd_dma_remote *remote,
                            const struct vd_guest_memory_listener *listener, struct vd_guest_memory **out);
+/*
+ * From now on keeps the descriptors that come with regions, for hosts that must be handed them (vd_dma_info.needs_file);
+ * call it before the first region.
+ */
+void vd_guest_memory_keep_files(struct vd_guest_memory *memory);
 /* Removes every region and every kept mapping. NULL is allowed. */
 void vd_guest_memory_destroy(struct vd_guest_memory *memory);
 
@@ -68,6 +73,16 @@ const struct vd_guest_region *vd_guest_memory_from(const struct vd_guest_memory 
 /* In address order; NULL starts. */
 const struct vd_guest_region *vd_guest_memory_next(const struct vd_guest_memory *memory,
                                                    const struct vd_guest_region *after);
+
+/* The file behind region->host, valid as long as the region; false when none is kept. */
+bool vd_guest_region_file(const struct vd_guest_region *region, struct vd_dma_file *out);
+
+/*
+ * Copies from or to [gpa, gpa + size) through host memory, over neighbouring regions. 0; -EFAULT: part of it is no guest
+ * memory, has no host memory, or may not be written; then some of it may have been copied.
+ */
+int vd_guest_memory_read(const struct vd_guest_memory *memory, vd_gpa gpa, void *buffer, size_t size);
+int vd_guest_memory_write(const struct vd_guest_memory *memory, vd_gpa gpa, const void *buffer, size_t size);
 size_t vd_guest_memory_count(const struct vd_guest_memory *memory);
 uint64_t vd_guest_memory_bytes(const struct vd_guest_memory *memory);
 

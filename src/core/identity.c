@@ -17,7 +17,8 @@ static int identity_check(const struct vd_device *device, struct vd_failure *fai
     return vd_fail(
         failure, -ENOTSUP,
         "host=%s: dma=identity maps guest memory at its own addresses, but this host picks the bus "
-        "addresses itself; use a host with chosen addresses (for a simulated one: iommu=chosen)",
+        "addresses itself; use dma=paravirt, or a host with chosen addresses (for a simulated one: "
+        "iommu=chosen)",
         vd_device_info(device)->address);
 }
 

@@ -119,6 +119,10 @@ static int read_region(struct vd_device *device, unsigned index, uint64_t offset
 {
     if (index == VD_REGION_CONFIG && device->config)
         return vd_config_read(device->config, (unsigned)offset, buffer, count);
+    if (device->held) {
+        memset(buffer, 0xff, count); /* as a device that is not there: drivers give up at once */
+        return 0;
+    }
     if (index == VD_REGION_ROM && device->rom) {
         memcpy(buffer, device->rom + offset, count);
         return 0;
@@ -133,6 +137,8 @@ static int write_region(struct vd_device *device, unsigned index, uint64_t offse
 {
     if (index == VD_REGION_CONFIG && device->config)
         return vd_config_write(device->config, (unsigned)offset, buffer, count);
+    if (device->held)
+        return 0;
     if (device->windows.bars >> index & 1)
         return vd_window_write(device, index, offset, buffer, count);
     return device->ops->region_write(device->host, index, offset, buffer, count);

@@ -29,5 +29,7 @@ int vd_strategy_pick(const struct vd_device *device, enum vd_strategy wanted,
                      const struct vd_strategy_ops **out, struct vd_failure *failure);
 
 extern const struct vd_strategy_ops vd_strategy_identity;
+extern const struct vd_strategy_ops vd_strategy_paravirt;
+extern const struct vd_strategy_ops vd_strategy_local;
 
 #endif

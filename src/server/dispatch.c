@@ -106,8 +106,11 @@ void vd_dispatch(struct vd_session *s, struct vd_message *m)
     }
     s->in_handler = true;
     ret = check(s, m, row);
-    if (!ret)
+    if (!ret) {
+        vd_session_lock(s);
         ret = row->handle(s, m, &reply);
+        vd_session_unlock(s);
+    }
     if (!ret && reply.w.failed)
         ret = -EIO; /* a handler's own mistake; better an error than half a reply */
     s->in_handler = false;

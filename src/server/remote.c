@@ -130,6 +130,23 @@ static int await(struct vd_session *s, int timeout_ms)
     }
 }
 
+/*
+ * The client may answer only when the companion's thread has served it, which may want the device's lock: it is let go
+ * meanwhile. The device is between two steps then, as it is for commands that come in while it waits.
+ */
+static int await_unlocked(struct vd_session *s, int timeout_ms)
+{
+    bool locked = s->locked;
+    int ret;
+
+    if (locked)
+        vd_session_unlock(s);
+    ret = await(s, timeout_ms);
+    if (locked)
+        vd_session_lock(s);
+    return ret;
+}
+
 static int send_question(struct vd_session *s, const void *data)
 {
     const struct vd_remote_wait *w = &s->remote;
@@ -163,7 +180,7 @@ static int ask(struct vd_session *s, uint16_t command, uint64_t address, void *b
     if (ret)
         vd_session_end(s, VD_END_LEFT);
     else
-        ret = await(s, timeout_ms);
+        ret = await_unlocked(s, timeout_ms);
     if (!ret)
         ret = s->remote.status;
     s->remote.active = false;

@@ -72,6 +72,10 @@ int vd_server_create(struct vd_context *context, struct vd_device *device,
     *out = NULL;
     if (!ret)
         ret = vd_strategy_pick(device, options->strategy, &strategy, failure);
+    if (!ret && strategy->strategy == VD_STRATEGY_PARAVIRT && !device->has_companion)
+        ret = vd_fail_usage(failure,
+                            "host=%s: dma=paravirt without a companion: vd_companion_create() comes first",
+                            vd_device_info(device)->address);
     if (ret)
         return ret;
     server = vd_env_alloc(&context->env, 1, sizeof(*server));

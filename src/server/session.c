@@ -81,6 +81,29 @@ void vd_session_warn(struct vd_session *s, const char *format, ...)
     vd_warn(s->env, "%s: %s", vd_device_info(s->device)->address, text);
 }
 
+void vd_session_lock(struct vd_session *s)
+{
+    vd_device_enter(s->device);
+    s->locked = true;
+}
+
+void vd_session_unlock(struct vd_session *s)
+{
+    s->locked = false;
+    vd_device_unlock(s->device);
+}
+
+/* Lets the device work. */
+static bool dispatch_device(struct vd_session *s, bool will_block)
+{
+    bool worked;
+
+    vd_session_lock(s);
+    worked = vd_device_dispatch(s->device, will_block);
+    vd_session_unlock(s);
+    return worked;
+}
+
 bool vd_session_receive(struct vd_session *s, struct vd_stream *stream)
 {
     int n = vd_stream_receive(stream);
@@ -161,7 +184,7 @@ static void look_aside(struct vd_session *s)
 {
     wait_for_work(s, 0);
     if (s->end == VD_END_NONE)
-        vd_device_dispatch(s->device, true);
+        dispatch_device(s, true);
 }
 
 /* One round; true when something happened. */
@@ -172,7 +195,7 @@ static bool work_once(struct vd_session *s)
     if (traffic)
         take_messages(s);
     vd_ramcheck_run(s);
-    if (s->end == VD_END_NONE && vd_device_dispatch(s->device, false))
+    if (s->end == VD_END_NONE && dispatch_device(s, false))
         traffic = true;
     if (vd_guest_memory_poisoned(s->memory))
         vd_session_violation(s, "truncated a file that backs guest memory");
@@ -196,7 +219,7 @@ static void run_loop(struct vd_session *s)
         } else if (s->spin_ns && vd_env_now(s->env) - s->quiet_since < s->spin_ns) {
             sched_yield(); /* the client may need this very core to send its next request */
         } else if (s->end == VD_END_NONE) {
-            if (vd_device_dispatch(s->device, true))
+            if (dispatch_device(s, true))
                 s->quiet_since = s->spin_ns ? vd_env_now(s->env) : 0;
             else if (!vd_stream_has_next(&s->main)) /* behind the answer to a question of the device's */
                 sleep_until_work(s);
@@ -210,7 +233,7 @@ static void reset_for_client(struct vd_session *s)
     s->end = VD_END_NONE;
     s->memory = NULL;
     vd_capabilities_init(&s->client);
-    s->in_handler = false;
+    s->in_handler = s->locked = false;
     s->remote = (struct vd_remote_wait){0};
     s->next_id = 0;
     s->late_reply = s->remote_broken = false;
@@ -232,6 +255,11 @@ enum vd_session_end vd_session_serve(struct vd_session *s, int fd)
         close(fd);
         return VD_END_LEFT;
     }
+    if (vd_dma_info(s->device)->needs_file)
+        vd_guest_memory_keep_files(s->memory);
+    vd_session_lock(s);
+    vd_device_guest_memory(s->device, s->memory);
+    vd_session_unlock(s);
     pthread_mutex_lock(&counters->lock);
     counters->refusal[0] = 0;
     pthread_mutex_unlock(&counters->lock);
@@ -242,8 +270,11 @@ enum vd_session_end vd_session_serve(struct vd_session *s, int fd)
 
     run_loop(s);
 
+    vd_session_lock(s);
     vd_device_quiesce(s->device);
+    vd_device_guest_memory(s->device, NULL);
     vd_guest_memory_destroy(s->memory);
+    vd_session_unlock(s);
     s->memory = NULL;
     vd_stream_close(&s->main);
     vd_stream_close(&s->twin);

@@ -20,12 +20,14 @@
 #include <stdatomic.h>
 
 #include <viaduct/device.h>
+#include <viaduct/dma.h>
 #include <viaduct/notifier.h>
 #include <viaduct/server.h>
 
 #include "base/env.h"
 #include "codec/codec.h"
 #include "codec/version.h"
+#include "core/device.h"
 #include "core/guest_memory.h"
 
 enum {
@@ -84,6 +86,7 @@ struct vd_session {
     struct vd_guest_memory *memory; /* a table of its own for each client: nothing of one reaches the next */
     struct vd_capabilities client;
     bool in_handler;
+    bool locked;          /* this thread has the device's lock */
     uint64_t quiet_since; /* ns of the last traffic or device progress */
 
     struct vd_remote_wait remote;
@@ -124,6 +127,9 @@ void vd_session_violation(struct vd_session *s, const char *what);
 void vd_session_refuse(struct vd_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Logs a warning about the client, a bounded number of times a session. */
 void vd_session_warn(struct vd_session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The device's lock, which a companion's thread may want as well: held while this thread works on the device. */
+void vd_session_lock(struct vd_session *s);
+void vd_session_unlock(struct vd_session *s);
 /* Reads once from a stream; true when something came. Ends the session when the client is gone or talks nonsense. */
 bool vd_session_receive(struct vd_session *s, struct vd_stream *stream);
 

@@ -206,9 +206,21 @@ static void a_strategy_that_is_not_built_fails_enotsup(void **state)
     struct vd_server_options options = at(rig->path);
     struct vd_error error = {0};
 
-    options.strategy = VD_STRATEGY_PARAVIRT;
+    options.strategy = VD_STRATEGY_POOL;
     assert_int_equal(rig_serve(rig, &options, &error), -ENOTSUP);
-    assert_non_null(strstr(error.message, "paravirt"));
+    assert_non_null(strstr(error.message, "pool"));
+    assert_int_equal(access(rig->path, F_OK), -1);
+}
+
+static void paravirt_without_a_companion_fails_einval(void **state)
+{
+    struct rig *rig = *state;
+    struct vd_server_options options = at(rig->path);
+    struct vd_error error = {0};
+
+    options.strategy = VD_STRATEGY_PARAVIRT;
+    assert_int_equal(rig_serve(rig, &options, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "companion"));
     assert_int_equal(access(rig->path, F_OK), -1);
 }
 
@@ -323,6 +335,7 @@ int main(void)
         TEST(options_of_another_size_fail_einval),
         TEST(no_socket_at_all_fails_einval),
         TEST(a_strategy_that_is_not_built_fails_enotsup),
+        TEST(paravirt_without_a_companion_fails_einval),
         TEST(stop_before_run_returns_at_once),
         TEST(one_client_after_another_is_served),
         TEST(a_second_client_is_turned_away_and_the_first_lives_on),
