@@ -374,6 +374,74 @@ static void every_step_of_add_may_fail(void **state)
     finish(t);
 }
 
+/* Two regions of one file side by side, a hole, and a read-only region behind it. */
+static void add_three(struct table *t)
+{
+    assert_int_equal(add(t, 0x10000, 2, 8), 0);
+    assert_int_equal(add(t, 0x12000, 2, 1), 0);
+    assert_int_equal(vd_guest_memory_add(t->memory, (vd_gpa){0x15000}, PAGE, VD_ACCESS_READ, t->fd, 0), 0);
+}
+
+static void copies_cross_from_region_to_region(void **state)
+{
+    struct table table = {0}, *t = start(state, &table);
+    char out[] = "over the seam", in[sizeof(out)] = "";
+
+    add_three(t);
+    assert_int_equal(vd_guest_memory_write(t->memory, (vd_gpa){0x12000 - 5}, out, sizeof(out)), 0);
+    assert_int_equal(memcmp(host_of(t, 0x10000) + 2 * PAGE - 5, out, 5), 0);
+    assert_int_equal(memcmp(host_of(t, 0x12000), out + 5, sizeof(out) - 5), 0);
+    assert_int_equal(vd_guest_memory_read(t->memory, (vd_gpa){0x12000 - 5}, in, sizeof(in)), 0);
+    assert_string_equal(in, out);
+    finish(t);
+}
+
+static void copies_reach_nothing_but_guest_memory(void **state)
+{
+    struct table table = {0}, *t = start(state, &table);
+    uint8_t bytes[16] = {0};
+
+    add_three(t);
+    assert_int_equal(vd_guest_memory_add(t->memory, (vd_gpa){0x20000}, PAGE, RW, -1, 0), 0);
+    assert_int_equal(vd_guest_memory_read(t->memory, (vd_gpa){0x14000 - 8}, bytes, 16), -EFAULT);
+    assert_int_equal(vd_guest_memory_read(t->memory, (vd_gpa){0x10000 - 1}, bytes, 1), -EFAULT);
+    assert_int_equal(vd_guest_memory_read(t->memory, (vd_gpa){0x20000}, bytes, 1), -EFAULT);
+    assert_int_equal(vd_guest_memory_read(t->memory, (vd_gpa){UINT64_MAX}, bytes, 16), -EFAULT);
+    assert_int_equal(vd_guest_memory_read(t->memory, (vd_gpa){0x15000}, bytes, 16), 0);
+    assert_int_equal(vd_guest_memory_write(t->memory, (vd_gpa){0x15000}, bytes, 1), -EFAULT);
+    finish(t);
+}
+
+static void files_are_kept_only_when_asked_for(void **state)
+{
+    struct table table = {0}, *t = start(state, &table);
+    struct vd_dma_file file;
+
+    add_three(t);
+    assert_false(vd_guest_region_file(vd_guest_memory_find(t->memory, (vd_gpa){0x12000}), &file));
+    finish(t);
+}
+
+static void a_kept_file_shows_the_region_at_its_offset(void **state)
+{
+    struct table table = {0}, *t = start(state, &table);
+    struct vd_dma_file file;
+    uint8_t byte = 0x42, seen = 0;
+
+    vd_guest_memory_keep_files(t->memory);
+    add_three(t);
+    assert_true(vd_guest_region_file(vd_guest_memory_find(t->memory, (vd_gpa){0x12000}), &file));
+    assert_int_equal(file.offset, PAGE);
+    assert_int_not_equal(file.fd, t->fd);
+    assert_int_equal(vd_guest_memory_write(t->memory, (vd_gpa){0x12001}, &byte, 1), 0);
+    assert_int_equal(pread(file.fd, &seen, 1, (off_t)file.offset + 1), 1);
+    assert_int_equal(seen, byte);
+    vd_guest_memory_clear(t->memory);
+    vd_guest_memory_trim(t->memory, UINT64_MAX);
+    assert_int_equal(fcntl(file.fd, F_GETFD), -1);
+    finish(t);
+}
+
 #define TABLE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -396,6 +464,10 @@ int main(void)
         TABLE(a_listeners_refusal_undoes_the_announcement),
         TABLE(the_descriptor_stays_the_callers),
         TABLE(every_step_of_add_may_fail),
+        TABLE(copies_cross_from_region_to_region),
+        TABLE(copies_reach_nothing_but_guest_memory),
+        TABLE(files_are_kept_only_when_asked_for),
+        TABLE(a_kept_file_shows_the_region_at_its_offset),
     };
 
     return cmocka_run_group_tests_name("guest_memory", tests, NULL, NULL);

@@ -148,6 +148,24 @@ static void identity_hands_on_what_the_domain_refuses(void **state)
     assert_null(region.mapping);
 }
 
+static void auto_takes_paravirt_where_addresses_are_assigned(void **state)
+{
+    struct fixture *f = *state;
+    enum vd_strategy chosen = VD_STRATEGY_AUTO;
+    struct vd_guest_region region = make_region(0x7000, arena);
+
+    fake_assign_addresses(&f->fake);
+    f->fake.info.raw_config = true;
+    assert_int_equal(fixture_open(f, &fake_ops, NULL), 0);
+    assert_int_equal(vd_strategy_choose(f->device, VD_STRATEGY_AUTO, &chosen, NULL), 0);
+    assert_int_equal(chosen, VD_STRATEGY_PARAVIRT);
+    assert_int_equal(vd_strategy_paravirt.added(f->device, &region), 0);
+    vd_strategy_paravirt.removed(f->device, &region);
+    assert_int_equal(f->fake.nr_live, 0);
+    assert_int_equal(vd_strategy_choose(f->device, VD_STRATEGY_IDENTITY, &chosen, NULL), -ENOTSUP);
+    assert_int_equal(chosen, VD_STRATEGY_AUTO);
+}
+
 #define OPENED(test) cmocka_unit_test_setup_teardown(test, fixture_setup_open, fixture_teardown)
 #define CLOSED(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
@@ -158,6 +176,7 @@ int main(void)
         cmocka_unit_test(an_unknown_name_is_einval),
         OPENED(auto_takes_identity_where_addresses_are_chosen),
         CLOSED(a_host_that_assigns_addresses_is_refused_with_the_remedy),
+        CLOSED(auto_takes_paravirt_where_addresses_are_assigned),
         OPENED(what_is_not_built_is_refused_by_name),
         OPENED(identity_maps_memory_at_its_own_address),
         OPENED(identity_maps_memory_without_a_pointer_where_the_host_can),
