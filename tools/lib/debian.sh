@@ -31,7 +31,7 @@ deb_mirror() {
 
 # deb_setup DIRECTORY ARCHITECTURE SUITE...: prepares the private apt; then deb_apt runs apt-get in it.
 deb_setup() {
-    local dir=$1 arch=$2 suite uri
+    local dir=$1 arch=$2 suite uri options
     shift 2
     [ -r "$VD_KEYRING" ] || vd_die "no $VD_KEYRING: install the package debian-archive-keyring"
     mkdir -p "$dir"/{lists/partial,archives/partial,parts}
@@ -48,7 +48,10 @@ deb_setup() {
             esac
             vd_die "apt on this machine names no Debian mirror: set VIADUCT_MIRROR to one"
         fi
-        printf 'deb [signed-by=%s] %s %s main\n' "$VD_KEYRING" "$uri" "$suite" >>"$dir/sources.list"
+        options=signed-by=$VD_KEYRING
+        # A mirror's copy of the development suite may be past the date it names itself; its signature counts as ever.
+        if [ "$suite" = sid ]; then options+=" check-valid-until=no"; fi
+        printf 'deb [%s] %s %s main\n' "$options" "$uri" "$suite" >>"$dir/sources.list"
     done
     DEB_OPTIONS=(
         -o "APT::Architecture=$arch" -o "APT::Architectures=$arch"
@@ -56,7 +59,7 @@ deb_setup() {
         -o "Dir::Etc::preferences=/dev/null" -o "Dir::Etc::preferencesparts=$dir/parts"
         -o "Dir::State=$dir" -o "Dir::State::lists=$dir/lists" -o "Dir::State::status=$dir/status"
         -o "Dir::Cache=$dir" -o "Dir::Cache::archives=$dir/archives"
-        -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache="
+        -o "Dir::Cache::pkgcache=pkgcache.bin" -o "Dir::Cache::srcpkgcache="
         -o "APT::Sandbox::User=" -o "Debug::NoLocking=true" -o "APT::Install-Recommends=false"
         -o "APT::Update::Post-Invoke::=true" -o "Acquire::Languages=none" -o "Acquire::Retries=3"
         -o "APT::Get::Assume-Yes=true" -o "quiet=1"
@@ -75,7 +78,7 @@ deb_names() {
 }
 
 deb_update() {
-    vd_say "reading the package lists of $(awk '{ printf "%s ", $4 }' "$1/sources.list")"
+    vd_say "reading the package lists of $(sed 's/ main$//; s/.* //' "$1/sources.list" | tr '\n' ' ')"
     deb_apt update || vd_die "apt could not read the package lists: is the mirror reachable?"
 }
 
