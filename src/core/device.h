@@ -45,6 +45,7 @@ struct vd_dma_state {
     struct vd_dma_mapping *released; /* taken away by quiesce, not yet given back by their holders */
     _Atomic uint64_t bytes, mappings, peak_bytes, peak_mappings;
     _Atomic uint64_t quota_bytes, quota_mappings;
+    _Atomic uint64_t taken; /* mappings that were released under their holders, ever */
 };
 
 struct vd_device {
@@ -131,6 +132,8 @@ void vd_irq_line_changed(void *opaque, bool asserted);
 int vd_dma_state_init(struct vd_device *device);
 /* Unmaps everything; the holders' handles stay valid until they give them back or the device closes. */
 void vd_dma_release_all(struct vd_device *device);
+/* False once it was released under its holder. */
+bool vd_dma_is_live(const struct vd_dma_mapping *mapping);
 void vd_dma_state_finish(struct vd_device *device);
 
 static inline void vd_count(_Atomic uint64_t *counter, uint64_t n)

@@ -347,6 +347,11 @@ void vd_dma_unmap(struct vd_device *device, struct vd_dma_mapping **mappings, si
                     count - done < room ? count - done : room);
 }
 
+bool vd_dma_is_live(const struct vd_dma_mapping *mapping)
+{
+    return mapping->live;
+}
+
 /* Lets the host unmap up to `room` live mappings and moves them to `released`; false when there were none. */
 static bool release_some(struct vd_device *device, void **tokens, size_t room)
 {
@@ -363,6 +368,7 @@ static bool release_some(struct vd_device *device, void **tokens, size_t room)
     if (!n)
         return false;
     device->ops->dma_unmap(device->host, tokens, n);
+    vd_count(&device->dma.taken, n);
     while (leaving) {
         struct vd_dma_mapping *mapping = leaving;
 
