@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <viaduct/dma.h>
+
 #include "cli.h"
 #include "signals.h"
 #include "text.h"
@@ -32,10 +34,36 @@ static int refused(const struct endpoint *endpoint, struct vd_error *error)
 static void explain_keys(const char *address)
 {
     if (!strncmp(address, "sim:", 4))
-        cli_note(
-            "keys of --vfio itself are host, port, dma, socket and rom; the others belong to the address");
+        cli_note("keys of --vfio itself are host, port, dma, socket, rom, guest, companion, dma-bytes and "
+                 "dma-mappings; the others belong to the address");
     if (!strncmp(address, "apple:", 6))
         cli_note("--vfio takes the address's option socket= as dextd=, because socket= is its own");
+}
+
+static struct endpoint *add(struct endpoints *set, const struct vfio_option *option)
+{
+    struct endpoint *endpoint = &set->items[set->count++];
+
+    endpoint->option = option;
+    endpoint->set = set;
+    return endpoint;
+}
+
+/* The copies for the main thread. */
+static void describe(struct endpoint *endpoint)
+{
+    for (unsigned i = 0; i < VD_REGION_COUNT; i++) {
+        struct vd_region_info info = {0};
+
+        vd_region_info(endpoint->device, i, &info);
+        endpoint->region_sizes[i] = info.size;
+    }
+    for (unsigned i = 0; i < VD_IRQ_COUNT; i++) {
+        struct vd_irq_info info = {0};
+
+        vd_irq_info(endpoint->device, i, &info);
+        endpoint->irq_counts[i] = info.count;
+    }
 }
 
 static int open_one(struct endpoints *set, struct endpoint *endpoint)
@@ -57,35 +85,82 @@ static int open_one(struct endpoints *set, struct endpoint *endpoint)
             explain_keys(option->address);
         return refused(endpoint, &error);
     }
-    for (unsigned i = 0; i < VD_REGION_COUNT; i++) {
-        struct vd_region_info info = {0};
-
-        vd_region_info(endpoint->device, i, &info);
-        endpoint->region_sizes[i] = info.size;
-    }
-    for (unsigned i = 0; i < VD_IRQ_COUNT; i++) {
-        struct vd_irq_info info = {0};
-
-        vd_irq_info(endpoint->device, i, &info);
-        endpoint->irq_counts[i] = info.count;
-    }
+    describe(endpoint);
     return CLI_OK;
+}
+
+/* What only a companion needs, and its absence would go unnoticed. */
+static int check_no_companion(const struct endpoint *endpoint)
+{
+    const struct vfio_option *option = endpoint->option;
+    const char *key = option->guest ? "guest" : "companion";
+    const char *value = option->guest ? option->guest : option->companion;
+
+    if (!value)
+        return CLI_OK;
+    return cli_usage(
+        "--vfio %s: %s=%s is about the companion of a device whose strategy is paravirt, and this "
+        "one's is %s; leave it out",
+        option->text, key, value, vd_strategy_name(endpoint->strategy));
+}
+
+static int limit_device(const struct endpoint *endpoint)
+{
+    const struct vfio_option *option = endpoint->option;
+    int status = check_no_companion(endpoint);
+
+    if (status == CLI_OK && (option->dma_bytes || option->dma_mappings))
+        vd_dma_set_quota(endpoint->device, option->dma_bytes ? option->dma_bytes : UINT64_MAX,
+                         option->dma_mappings ? option->dma_mappings : UINT64_MAX);
+    return status;
+}
+
+static int create_companion(struct endpoints *set, struct endpoint *managed)
+{
+    const struct vd_companion_options options = {
+        .size = sizeof(options),
+        .guest_bdf = managed->option->guest_bdf,
+        .quota_bytes = managed->option->dma_bytes,
+        .quota_mappings = managed->option->dma_mappings,
+    };
+    struct endpoint *companion = add(set, managed->option);
+    struct vd_error error = {0};
+    int err = vd_companion_create(set->context, managed->device, &options, &companion->device, &error);
+
+    companion->manages = managed;
+    error.code = err;
+    if (err)
+        return refused(companion, &error);
+    describe(companion);
+    return CLI_OK;
+}
+
+static int open_with_companion(struct endpoints *set, const struct vfio_option *option)
+{
+    struct endpoint *endpoint = add(set, option);
+    struct vd_error error = {0};
+    int status = open_one(set, endpoint);
+
+    if (status != CLI_OK)
+        return status;
+    error.code = vd_strategy_choose(endpoint->device, option->strategy, &endpoint->strategy, &error);
+    if (error.code)
+        return refused(endpoint, &error);
+    return endpoint->strategy == VD_STRATEGY_PARAVIRT ? create_companion(set, endpoint)
+                                                      : limit_device(endpoint);
 }
 
 int endpoints_open(struct endpoints *set, struct vd_context *context, const struct vfio_list *list)
 {
     int err, status = CLI_OK;
 
-    *set = (struct endpoints){.context = context, .items = text_alloc(list->count, sizeof(*set->items))};
+    /* Room for a companion each: threads and companions point to the items. */
+    *set = (struct endpoints){.context = context, .items = text_alloc(2 * list->count, sizeof(*set->items))};
     err = vd_notifier_init(&set->ended, VD_NOTIFIER_DEFAULT);
     if (err)
         return cli_failed("cannot open a notifier: %s", strerror(-err));
-    for (size_t i = 0; i < list->count && status == CLI_OK; i++) {
-        set->items[i].option = &list->items[i];
-        set->items[i].set = set;
-        set->count++;
-        status = open_one(set, &set->items[i]);
-    }
+    for (size_t i = 0; i < list->count && status == CLI_OK; i++)
+        status = open_with_companion(set, &list->items[i]);
     return status;
 }
 
@@ -109,7 +184,7 @@ int endpoints_listen(struct endpoints *set)
             .size = sizeof(options),
             .socket_path = endpoint->socket,
             .client_fd = -1,
-            .strategy = endpoint->option->strategy,
+            .strategy = endpoint->strategy,
         };
 
         status = create_server(set, endpoint, &options);
@@ -122,8 +197,7 @@ int endpoints_check(struct endpoints *set)
     int status = CLI_OK;
 
     for (size_t i = 0; i < set->count && status == CLI_OK; i++) {
-        struct vd_server_options options = {.size = sizeof(options),
-                                            .strategy = set->items[i].option->strategy};
+        struct vd_server_options options = {.size = sizeof(options), .strategy = set->items[i].strategy};
         int ends[2];
 
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
@@ -190,13 +264,19 @@ int endpoints_refusal(const struct endpoints *set)
     return CLI_OK;
 }
 
+const char *endpoint_address(const struct endpoint *endpoint)
+{
+    return vd_device_info(endpoint->device)->address;
+}
+
 void endpoints_close(struct endpoints *set)
 {
     for (size_t i = 0; i < set->count; i++) {
         if (set->items[i].started)
             vd_server_stop(set->items[i].server);
     }
-    for (size_t i = 0; i < set->count; i++) {
+    /* Backwards: a companion stands behind the device that it manages, and must go first. */
+    for (size_t i = set->count; i-- > 0;) {
         struct endpoint *endpoint = &set->items[i];
 
         if (endpoint->started)

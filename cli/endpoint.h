@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The devices that this process serves: one device, one server and one thread each.
+ * The devices that this process serves: one device, one server and one thread each. A device whose strategy is paravirt
+ * is followed by its companion, which is a device of its own; it goes before the device that it manages.
  *
  * Threads: the main thread calls everything here. Between endpoints_start() and endpoints_close() the server threads
  * own the devices; the main thread then reads only what the library allows from any thread, and the copies below.
@@ -11,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <viaduct/companion.h>
 #include <viaduct/device.h>
 #include <viaduct/irq.h>
 #include <viaduct/notifier.h>
@@ -20,7 +22,9 @@
 #include "vfio_option.h"
 
 struct endpoint {
-    const struct vfio_option *option; /* outlives the set */
+    const struct vfio_option *option; /* outlives the set; a companion has its device's */
+    const struct endpoint *manages;   /* a companion's device; NULL: not a companion */
+    enum vd_strategy strategy;        /* the one chosen; AUTO for a companion, which has one only */
     char *socket;
     struct vd_device *device;
     struct vd_server *server;
@@ -35,7 +39,7 @@ struct endpoint {
 
 struct endpoints {
     struct vd_context *context;
-    struct endpoint *items;
+    struct endpoint *items; /* stay where they are */
     size_t count;
     struct vd_notifier ended; /* signalled when a thread ends */
 };
@@ -43,8 +47,8 @@ struct endpoints {
 /* Once, before anything else: a client that truncates its memory must not end the program. 0 or CLI_FAILED. */
 int endpoints_guard_memory(void);
 /*
- * Opens every device. 0, or CLI_USAGE or CLI_FAILED after a message; call endpoints_close() in any case. The context
- * and the list outlive the set.
+ * Opens every device, chooses strategies and makes companions. 0, or CLI_USAGE or CLI_FAILED after a message; call
+ * endpoints_close() in any case. The context and the list outlive the set.
  */
 int endpoints_open(struct endpoints *set, struct vd_context *context, const struct vfio_list *list);
 /* Listens on each endpoint's `socket`, which the caller set. Results likewise. */
@@ -57,6 +61,8 @@ int endpoints_start(struct endpoints *set);
 int endpoints_health(const struct endpoints *set);
 /* CLI_FAILED after a message when a session was refused; else 0. */
 int endpoints_refusal(const struct endpoints *set);
+/* The address of the endpoint's device as the library has it; a companion's begins with "companion:". */
+const char *endpoint_address(const struct endpoint *endpoint);
 /* Stops, joins and closes everything; a zeroed set is fine. */
 void endpoints_close(struct endpoints *set);
 

@@ -324,15 +324,17 @@ static char *limits_text(const struct vd_dma_usage *usage)
 static void check_dma(struct probe *probe)
 {
     const struct vd_dma_info *info = vd_dma_info(probe->device);
+    bool assigned = info->addressing == VD_DMA_ASSIGNED;
     struct vd_dma_usage usage = {0};
     char *limits, granule[32];
 
     vd_dma_usage(probe->device, &usage);
     limits = limits_text(&usage);
     finding_add(probe->findings, "dma", FINDING_OK,
-                text_format("%s the bus addresses; pages of %s, %s",
-                            info->addressing == VD_DMA_ASSIGNED ? "the host assigns" : "the caller chooses",
-                            text_bytes(info->granule, granule, sizeof(granule)), limits),
+                text_format("%s the bus addresses; pages of %s, %s%s",
+                            assigned ? "the host assigns" : "the caller chooses",
+                            text_bytes(info->granule, granule, sizeof(granule)), limits,
+                            assigned ? "; a guest needs the module viaduct_dma (strategy paravirt)" : ""),
                 NULL);
     free(limits);
 }

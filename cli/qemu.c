@@ -183,23 +183,32 @@ static void add_disk(const char *path, struct text_list *out)
     text_list_pair(out, "-device", text_copy("virtio-blk-pci,drive=disk0,bootindex=1"));
 }
 
-static void add_device(const struct qemu_device *device, size_t number, struct text_list *out)
+static void add_vfio_user(const char *port, const char *what, const char *bus, const char *path,
+                          struct text_list *out)
 {
     struct json_object *socket = json_object_new_object(), *node = json_object_new_object();
     char id[80];
 
+    set_text(socket, "type", "unix");
+    set_text(socket, "path", path);
+    set_text(node, "driver", "vfio-user-pci");
+    snprintf(id, sizeof(id), "%s-%s", port, what);
+    set_text(node, "id", id);
+    set_text(node, "bus", bus);
+    json_object_object_add(node, "socket", socket);
+    text_list_pair(out, "-device", json_word(node));
+}
+
+static void add_device(const struct qemu_device *device, size_t number, struct text_list *out)
+{
     /* A port each: hot-plug and function-level reset work as on a real slot. */
     text_list_pair(
         out, "-device",
         text_format("pcie-root-port,id=%s,bus=pcie.0,chassis=%zu,slot=%zu", device->port, number, number));
-    set_text(socket, "type", "unix");
-    set_text(socket, "path", device->socket);
-    set_text(node, "driver", "vfio-user-pci");
-    snprintf(id, sizeof(id), "%s-device", device->port);
-    set_text(node, "id", id);
-    set_text(node, "bus", device->port);
-    json_object_object_add(node, "socket", socket);
-    text_list_pair(out, "-device", json_word(node));
+    add_vfio_user(device->port, "device", device->port, device->socket, out);
+    /* On the root bus, without a port: a port more would be a bus more, and every device is told its bus. */
+    if (device->companion)
+        add_vfio_user(device->port, "companion", "pcie.0", device->companion, out);
 }
 
 void qemu_command(const char *program, const struct qemu_machine *machine, const struct qemu_device *devices,

@@ -44,6 +44,7 @@ struct qemu_machine {
 struct qemu_device {
     const char *port;
     const char *socket;
+    const char *companion; /* the socket of its companion; NULL: it has none */
 };
 
 /* Appends the whole command line, the program first. */

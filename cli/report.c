@@ -110,6 +110,27 @@ static void add_server(struct json_object *to, const struct endpoint *endpoint)
     json_object_object_add(to, "guest", guest);
 }
 
+/* Of a companion; NULL for others. */
+static struct json_object *companion_report(const struct endpoint *endpoint)
+{
+    struct vd_companion_stats stats;
+    struct json_object *companion;
+
+    if (!vd_companion_stats(endpoint->device, &stats))
+        return NULL;
+    companion = json_object_new_object();
+    json_object_object_add(companion, "active", json_object_new_boolean(stats.active));
+    json_object_object_add(companion, "wide", json_object_new_boolean(stats.wide));
+    add_count(companion, "doorbells", stats.doorbells);
+    add_count(companion, "maps", stats.maps);
+    add_count(companion, "unmaps", stats.unmaps);
+    add_count(companion, "refused", stats.refused);
+    add_count(companion, "lost", stats.lost);
+    add_count(companion, "bytes", stats.bytes);
+    add_count(companion, "mappings", stats.mappings);
+    return companion;
+}
+
 static struct json_object *endpoint_report(const struct endpoint *endpoint)
 {
     const struct vd_device_info *info = vd_device_info(endpoint->device);
@@ -120,6 +141,10 @@ static struct json_object *endpoint_report(const struct endpoint *endpoint)
     add_text(report, "address", info->address);
     add_text(report, "backend", info->backend);
     add_text(report, "model", info->model);
+    json_object_object_add(report, "manages",
+                           endpoint->manages ? json_object_new_string(endpoint_address(endpoint->manages))
+                                             : NULL);
+    json_object_object_add(report, "companion", companion_report(endpoint));
     add_server(report, endpoint);
     json_object_object_add(report, "dma", dma_report(endpoint->device));
     add_count(report, "faults", stats.dma_faults);

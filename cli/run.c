@@ -20,6 +20,7 @@
 #include "cli.h"
 #include "control.h"
 #include "endpoint.h"
+#include "paravirt.h"
 #include "process.h"
 #include "qemu.h"
 #include "runtime.h"
@@ -44,7 +45,8 @@ enum {
 
 static const struct cli_option options[] = {
     [OPTION_VFIO] = {"vfio", "host=ADDRESS[,key=value]...",
-                     "a device to pass; keys port, iommu, dma, rom, dextd; may be repeated"},
+                     "a device to pass; keys port, iommu, dma, dma-bytes, dma-mappings, guest, rom, dextd; "
+                     "may be repeated"},
     [OPTION_IOMMU] = {"iommu", "id=ID", "an IOMMU that devices may share by iommu=ID; may be repeated"},
     [OPTION_ARCH] = {"arch", "ARCH", "the guest's processor: x86_64 or aarch64; default: this host's"},
     [OPTION_MEMORY] = {"memory", "SIZE", "guest memory in MiB, or with a suffix M, G or T; default 1G"},
@@ -219,6 +221,7 @@ static int check_devices(struct run *run)
     if (run->devices.count == 0)
         return cli_usage("'viaduct run' needs a device: --vfio host=<address> ('viaduct list' shows them)");
     name_ports(run);
+    paravirt_place(&run->devices);
     return CLI_OK;
 }
 
@@ -314,7 +317,13 @@ static int open_devices(struct run *run)
         status = endpoints_guard_memory();
     if (status == CLI_OK)
         status = endpoints_open(&run->endpoints, run->context, &run->devices);
-    return status == CLI_OK ? endpoints_check(&run->endpoints) : status;
+    if (status == CLI_OK)
+        status = paravirt_check(&run->endpoints);
+    if (status == CLI_OK)
+        status = endpoints_check(&run->endpoints);
+    if (status == CLI_OK)
+        paravirt_explain(&run->endpoints);
+    return status;
 }
 
 /* Sockets are numbered, not named after ports: their paths must stay short. */
@@ -335,13 +344,17 @@ static int name_sockets(struct run *run, const char *directory)
 
 static void build_command(const struct run *run, struct text_list *command)
 {
-    struct qemu_device *devices = text_alloc(run->endpoints.count, sizeof(*devices));
+    struct qemu_device *devices = text_alloc(run->devices.count, sizeof(*devices)), *device = devices;
 
     for (size_t i = 0; i < run->endpoints.count; i++) {
-        devices[i].port = run->endpoints.items[i].option->port;
-        devices[i].socket = run->endpoints.items[i].socket;
+        const struct endpoint *endpoint = &run->endpoints.items[i];
+
+        if (endpoint->manages)
+            device[-1].companion = endpoint->socket;
+        else
+            *device++ = (struct qemu_device){.port = endpoint->option->port, .socket = endpoint->socket};
     }
-    qemu_command(run->qemu.path, &run->machine, devices, run->endpoints.count, command);
+    qemu_command(run->qemu.path, &run->machine, devices, run->devices.count, command);
     free(devices);
 }
 
@@ -483,7 +496,11 @@ static int serve_and_run(struct run *run)
         control_open(&run->control);
         status = start_qemu(run);
     }
-    return status == CLI_OK ? supervise(run) : status;
+    if (status == CLI_OK) {
+        status = supervise(run);
+        paravirt_review(&run->endpoints);
+    }
+    return status;
 }
 
 static void clean_up(struct run *run)

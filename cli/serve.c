@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -22,7 +23,9 @@ enum { OPTION_VFIO, OPTION_JSON, OPTION_READY_FD, OPTION_VERBOSE };
 
 static const struct cli_option options[] = {
     [OPTION_VFIO] = {"vfio", "host=ADDRESS,socket=PATH[,key=value]...",
-                     "a device and where to offer it; keys dma, rom, dextd; may be repeated"},
+                     "a device and where to offer it; keys companion, dma, dma-bytes, dma-mappings, guest, "
+                     "rom, dextd; may be "
+                     "repeated"},
     [OPTION_JSON] = {"json", NULL, "print events as JSON, one line each"},
     [OPTION_READY_FD] = {"ready-fd", "N", "write one byte to descriptor N when every socket accepts clients"},
     [OPTION_VERBOSE] = {"verbose", NULL, "log what happens; twice: everything"},
@@ -76,7 +79,8 @@ static int parse(struct serve *serve, struct cli_words *words)
         if (option == CLI_WORDS_STOP)
             return words->status;
         if (option == OPTION_VFIO)
-            status = vfio_list_add(&serve->devices, value, VFIO_COMMON | 1u << VFIO_SOCKET);
+            status =
+                vfio_list_add(&serve->devices, value, VFIO_COMMON | 1u << VFIO_SOCKET | 1u << VFIO_COMPANION);
         else if (option == OPTION_READY_FD)
             status = parse_ready_fd(serve, value);
         else if (option == OPTION_JSON)
@@ -95,12 +99,15 @@ static void announce(const struct serve *serve, const char *event, const struct 
     struct json_object *line;
 
     if (!serve->json) {
-        printf("%s %.*s on %s\n", event, (int)strcspn(address, ","), address, endpoint->socket);
+        printf("%s %s%.*s on %s\n", event, endpoint->manages ? "companion of " : "",
+               (int)strcspn(address, ","), address, endpoint->socket);
         return;
     }
     line = json_object_new_object();
     json_object_object_add(line, "event", json_object_new_string(event));
-    json_object_object_add(line, "address", json_object_new_string(address));
+    json_object_object_add(line, "address",
+                           json_object_new_string(endpoint->manages ? endpoint_address(endpoint) : address));
+    json_object_object_add(line, "manages", endpoint->manages ? json_object_new_string(address) : NULL);
     json_object_object_add(line, "socket", json_object_new_string(endpoint->socket));
     json_object_object_add(line, "pid", json_object_new_int64(getpid()));
     puts(json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
@@ -148,12 +155,55 @@ static int wait_for_stop(struct serve *serve)
     return status;
 }
 
+static char *socket_of(const struct endpoint *endpoint)
+{
+    const struct vfio_option *option = endpoint->option;
+
+    if (!endpoint->manages)
+        return text_copy(option->socket);
+    return option->companion ? text_copy(option->companion) : text_format("%s.companion", option->socket);
+}
+
+/* The sockets of companions are known only now that it is known who has one. */
+static int check_companion_socket(const struct endpoints *set, const struct endpoint *companion)
+{
+    const char *text = companion->option->text;
+    size_t room = sizeof(((struct sockaddr_un *)0)->sun_path);
+
+    if (strlen(companion->socket) >= room)
+        return cli_usage("--vfio %s: the companion's socket %s has %zu bytes; a socket's path may have %zu; "
+                         "give a shorter one as companion=<path>",
+                         text, companion->socket, strlen(companion->socket), room - 1);
+    for (size_t i = 0; i < set->count; i++) {
+        const struct endpoint *other = &set->items[i];
+
+        if (other != companion && !strcmp(other->socket, companion->socket))
+            return cli_usage("--vfio %s: the companion's socket %s is that of %s too; give another one as "
+                             "companion=<path>",
+                             text, companion->socket, endpoint_address(other));
+    }
+    return CLI_OK;
+}
+
+static int name_sockets(struct endpoints *set)
+{
+    int status = CLI_OK;
+
+    for (size_t i = 0; i < set->count; i++)
+        set->items[i].socket = socket_of(&set->items[i]);
+    for (size_t i = 0; i < set->count && status == CLI_OK; i++) {
+        if (set->items[i].manages)
+            status = check_companion_socket(set, &set->items[i]);
+    }
+    return status;
+}
+
 static int start(struct serve *serve)
 {
     int status = endpoints_open(&serve->endpoints, serve->context, &serve->devices);
 
-    for (size_t i = 0; i < serve->endpoints.count; i++)
-        serve->endpoints.items[i].socket = text_copy(serve->devices.items[i].socket);
+    if (status == CLI_OK)
+        status = name_sockets(&serve->endpoints);
     if (status == CLI_OK)
         status = endpoints_listen(&serve->endpoints);
     if (status == CLI_OK) {

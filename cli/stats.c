@@ -93,6 +93,29 @@ static void print_dma(struct json_object *dma)
            count(dma, "peak_mappings"), limit_mappings ? json_object_get_string(limit_mappings) : "none");
 }
 
+static bool flag(struct json_object *from, const char *key)
+{
+    return json_object_get_boolean(json_object_object_get(from, key));
+}
+
+/* A companion maps for the device that it manages, whose usage is that device's "dma". */
+static void print_companion(struct json_object *endpoint, struct json_object *companion)
+{
+    const char *layout = flag(companion, "wide") ? ", extended layouts" : ", version 2 layouts";
+    bool active = flag(companion, "active");
+    char bytes[32];
+
+    printf("  manages       %s\n", text_of(endpoint, "manages"));
+    printf("  guest driver  %s%s\n", active ? "active" : "not there; the device waits for it",
+           active ? layout : "");
+    printf("  mapped        %s in %" PRIu64 " mappings\n",
+           text_bytes(count(companion, "bytes"), bytes, sizeof(bytes)), count(companion, "mappings"));
+    printf("  doorbells     %" PRIu64 ", %" PRIu64 " maps, %" PRIu64 " unmaps, %" PRIu64 " refused, %" PRIu64
+           " lost\n",
+           count(companion, "doorbells"), count(companion, "maps"), count(companion, "unmaps"),
+           count(companion, "refused"), count(companion, "lost"));
+}
+
 static void print_regions(struct json_object *regions)
 {
     printf("  %-8s %12s %12s %14s %14s %8s\n", "region", "reads", "writes", "bytes read", "bytes written",
@@ -126,16 +149,19 @@ static void print_endpoint(struct json_object *endpoint)
 {
     struct json_object *guest = json_object_object_get(endpoint, "guest");
     struct json_object *irqs = json_object_object_get(endpoint, "irqs");
-    bool client = json_object_get_boolean(json_object_object_get(endpoint, "client"));
+    struct json_object *companion = json_object_object_get(endpoint, "companion");
     char bytes[32];
 
     printf("%s  (pid %s)\n", text_of(endpoint, "address"), text_of(endpoint, "pid"));
     printf("  socket        %s, %s, %" PRIu64 " sessions so far\n", text_of(endpoint, "socket"),
-           client ? "client attached" : "no client", count(endpoint, "sessions"));
+           flag(endpoint, "client") ? "client attached" : "no client", count(endpoint, "sessions"));
     printf("  strategy      %s\n", text_of(endpoint, "strategy"));
     printf("  guest memory  %s in %" PRIu64 " regions\n",
            text_bytes(count(guest, "bytes"), bytes, sizeof(bytes)), count(guest, "regions"));
-    print_dma(json_object_object_get(endpoint, "dma"));
+    if (companion)
+        print_companion(endpoint, companion);
+    else
+        print_dma(json_object_object_get(endpoint, "dma"));
     printf("  messages      %" PRIu64 ", %" PRIu64 " refused, %" PRIu64 " protocol violations\n",
            count(endpoint, "messages"), count(endpoint, "errors"), count(endpoint, "violations"));
     printf("  device        %" PRIu64 " DMA faults, %" PRIu64 " errors, %" PRIu64 " resets\n",

@@ -108,26 +108,37 @@ bool text_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
     return value >= min && value <= max;
 }
 
-bool text_mebibytes(const char *text, uint64_t *out)
+/* A number from 1 to `max` with at most one letter of `units`, each 2^10 of the one before, the first 2^`shift`. */
+static bool scaled_number(const char *text, const char *units, unsigned shift, uint64_t max, uint64_t *out)
 {
-    static const char units[] = "MGT";
     size_t length = strlen(text);
     const char *unit = length ? strchr(units, text[length - 1]) : NULL;
     char digits[24];
-    unsigned shift = 0;
 
-    if (unit && *unit) {
-        shift = 10 * (unsigned)(unit - units);
+    if (unit) {
+        shift += 10 * (unsigned)(unit - units);
         length--;
+    } else {
+        shift = 0;
     }
-    if (length == 0 || length >= sizeof(digits))
+    if (length >= sizeof(digits))
         return false;
     memcpy(digits, text, length);
     digits[length] = '\0';
-    if (!text_number(digits, 1, UINT64_MAX >> 40, out))
+    if (!text_number(digits, 1, max >> shift, out))
         return false;
     *out <<= shift;
-    return *out <= UINT64_MAX >> 20;
+    return true;
+}
+
+bool text_mebibytes(const char *text, uint64_t *out)
+{
+    return scaled_number(text, "MGT", 0, UINT64_MAX >> 20, out);
+}
+
+bool text_size(const char *text, uint64_t *out)
+{
+    return scaled_number(text, "KMGT", 10, UINT64_MAX, out);
 }
 
 char *text_bytes(uint64_t bytes, char *buffer, size_t size)

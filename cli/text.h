@@ -37,6 +37,8 @@ void text_list_finish(struct text_list *list);
 bool text_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 /* Mebibytes from "512", "512M", "2G" or "1T"; false when it is none of these or does not fit. */
 bool text_mebibytes(const char *text, uint64_t *out);
+/* Bytes from "65536", "64K", "2M", "1G" or "1T"; likewise. */
+bool text_size(const char *text, uint64_t *out);
 /* Bytes for people: "1.5 GiB". Returns `buffer`. */
 char *text_bytes(uint64_t bytes, char *buffer, size_t size);
 

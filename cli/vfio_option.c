@@ -24,6 +24,11 @@ static const struct {
     [VFIO_SOCKET] = {"socket", "PATH", "; 'viaduct run' makes its own sockets, 'viaduct serve' takes one"},
     [VFIO_ROM] = {"rom", "FILE, rom=off, rom=on", ""},
     [VFIO_DEXTD] = {"dextd", "PATH", ""},
+    [VFIO_GUEST] = {"guest", "BB:DD.F", ""},
+    [VFIO_COMPANION] = {"companion", "PATH",
+                        "; 'viaduct run' makes its own sockets, 'viaduct serve' takes one"},
+    [VFIO_DMA_BYTES] = {"dma-bytes", "SIZE", ""},
+    [VFIO_DMA_MAPPINGS] = {"dma-mappings", "N", ""},
 };
 
 /* What an address is, as far as keys are concerned. */
@@ -177,9 +182,77 @@ bool vfio_is_id(const char *text)
     return *text && strchr(letters, *text) && text[strspn(text, others)] == '\0' && strlen(text) <= 64;
 }
 
-static int check_values(const struct parse *p, enum vd_strategy *strategy)
+/* Exactly `digits` hexadecimal digits, at most `max`; *text moves behind them. */
+static bool take_hex(const char **text, unsigned digits, unsigned max, unsigned *out)
 {
-    const char *port = p->value[VFIO_PORT], *dma = p->value[VFIO_DMA], *socket = p->value[VFIO_SOCKET];
+    static const char values[] = "0123456789abcdef0123456789ABCDEF";
+
+    for (*out = 0; digits > 0; digits--, (*text)++) {
+        const char *at = **text ? strchr(values, **text) : NULL;
+
+        if (!at)
+            return false;
+        *out = *out << 4 | (unsigned)(at - values) % 16;
+    }
+    return *out <= max;
+}
+
+static bool take_letter(const char **text, char letter)
+{
+    return *(*text)++ == letter;
+}
+
+static bool parse_bdf(const char *text, uint32_t *out)
+{
+    unsigned bus, device, function;
+
+    if (!take_hex(&text, 2, 0xff, &bus) || !take_letter(&text, ':') || !take_hex(&text, 2, 0x1f, &device) ||
+        !take_letter(&text, '.') || !take_hex(&text, 1, 7, &function) || *text)
+        return false;
+    *out = bus << 8 | device << 3 | function;
+    return true;
+}
+
+static int check_path(const struct parse *p, enum vfio_key key)
+{
+    const char *path = p->value[key];
+    size_t room = sizeof(((struct sockaddr_un *)0)->sun_path);
+
+    if (!path || strlen(path) < room)
+        return CLI_OK;
+    return cli_usage("--vfio %s: %s=%s has %zu bytes; a socket's path may have %zu; use a shorter path, or a "
+                     "relative one",
+                     p->text, keys[key].name, path, strlen(path), room - 1);
+}
+
+/* What the guest's mappings are to be like. */
+static int check_mapping_values(const struct parse *p, struct vfio_option *option)
+{
+    const char *guest = p->value[VFIO_GUEST], *bytes = p->value[VFIO_DMA_BYTES];
+    const char *mappings = p->value[VFIO_DMA_MAPPINGS];
+
+    if (guest && !parse_bdf(guest, &option->guest_bdf))
+        return cli_usage(
+            "--vfio %s: guest=%s is not where a guest has a device; give BB:DD.F in hexadecimal as "
+            "the guest's lspci prints it, for example guest=01:00.0",
+            p->text, guest);
+    if (bytes && !text_size(bytes, &option->dma_bytes))
+        return cli_usage(
+            "--vfio %s: dma-bytes=%s is not a size; bytes from 1 on, or a number with K, M, G or T, "
+            "are allowed",
+            p->text, bytes);
+    if (mappings && !text_number(mappings, 1, UINT64_MAX, &option->dma_mappings))
+        return cli_usage(
+            "--vfio %s: dma-mappings=%s is not a number of mappings; whole numbers from 1 on are "
+            "allowed",
+            p->text, mappings);
+    return CLI_OK;
+}
+
+static int check_values(const struct parse *p, struct vfio_option *option)
+{
+    const char *port = p->value[VFIO_PORT], *dma = p->value[VFIO_DMA];
+    int status;
 
     if (!p->value[VFIO_HOST])
         return cli_usage(
@@ -196,16 +269,14 @@ static int check_values(const struct parse *p, enum vd_strategy *strategy)
                          "(host=apple:BB:DD.F) "
                          "are; leave it out",
                          p->text, p->value[VFIO_DEXTD]);
-    if (dma && vd_strategy_parse(dma, strategy))
+    if (dma && vd_strategy_parse(dma, &option->strategy))
         return cli_usage(
             "--vfio %s: dma=%s is not a strategy; allowed are auto, identity, offset, pool and paravirt",
             p->text, dma);
-    if (socket && strlen(socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-        return cli_usage(
-            "--vfio %s: socket=%s has %zu bytes; a socket's path may have %zu; use a shorter path, or a "
-            "relative one",
-            p->text, socket, strlen(socket), sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
-    return CLI_OK;
+    status = check_path(p, VFIO_SOCKET);
+    if (status == CLI_OK)
+        status = check_path(p, VFIO_COMPANION);
+    return status == CLI_OK ? check_mapping_values(p, option) : status;
 }
 
 /* host= and what belongs to it. */
@@ -217,37 +288,43 @@ static char *build_address(const struct parse *p)
                        dextd ? dextd : "");
 }
 
-/* Moves the values over. */
-static struct vfio_option take(struct parse *p, enum vd_strategy strategy)
+static char *take_value(struct parse *p, enum vfio_key key)
+{
+    char *value = p->value[key];
+
+    p->value[key] = NULL;
+    return value;
+}
+
+/* Moves the words over. */
+static void take(struct parse *p, struct vfio_option *option)
 {
     const char *rom = p->value[VFIO_ROM];
     bool on = rom && !strcmp(rom, "on"), off = rom && !strcmp(rom, "off");
-    struct vfio_option option = {
-        .text = text_copy(p->text),
-        .address = build_address(p),
-        .port = p->value[VFIO_PORT],
-        .iommu = p->value[VFIO_IOMMU],
-        .socket = p->value[VFIO_SOCKET],
-        .rom = rom && !on && !off ? text_copy(rom) : NULL,
-        .no_rom = off,
-        .strategy = strategy,
-    };
 
-    p->value[VFIO_PORT] = p->value[VFIO_IOMMU] = p->value[VFIO_SOCKET] = NULL;
-    return option;
+    option->text = text_copy(p->text);
+    option->address = build_address(p);
+    option->port = take_value(p, VFIO_PORT);
+    option->iommu = take_value(p, VFIO_IOMMU);
+    option->socket = take_value(p, VFIO_SOCKET);
+    option->rom = rom && !on && !off ? text_copy(rom) : NULL;
+    option->no_rom = off;
+    option->guest = take_value(p, VFIO_GUEST);
+    option->companion = take_value(p, VFIO_COMPANION);
 }
 
 int vfio_list_add(struct vfio_list *list, const char *text, unsigned allowed)
 {
     struct parse p = {.text = text, .allowed = allowed, .kind = kind_of(text)};
-    enum vd_strategy strategy = VD_STRATEGY_AUTO;
+    struct vfio_option option = {.strategy = VD_STRATEGY_AUTO, .guest_bdf = VD_COMPANION_BDF_UNKNOWN};
     int status = parse_words(&p);
 
     if (status == CLI_OK)
-        status = check_values(&p, &strategy);
+        status = check_values(&p, &option);
     if (status == CLI_OK) {
+        take(&p, &option);
         list->items = text_grow(list->items, list->count + 1, sizeof(*list->items));
-        list->items[list->count++] = take(&p, strategy);
+        list->items[list->count++] = option;
     }
     for (unsigned i = 0; i < VFIO_KEYS; i++)
         free(p.value[i]);
@@ -264,6 +341,8 @@ void vfio_list_finish(struct vfio_list *list)
         free(list->items[i].iommu);
         free(list->items[i].socket);
         free(list->items[i].rom);
+        free(list->items[i].guest);
+        free(list->items[i].companion);
     }
     free(list->items);
     *list = (struct vfio_list){0};

@@ -136,15 +136,19 @@ struct vd_apple_dma_command {
 /* The command page once WIDE is in force. */
 struct vd_apple_dma_wide_command {
     struct vd_apple_dma_command base; /* in an EXCHANGE of unmaps only, count may be 0 */
-    vd_le32 segments;                 /* in: room in each map response, 1 to MAX_SEGMENTS */
-    vd_le32 unmap_count;              /* in: EXCHANGE, entries in the unmap arrays; else 0 */
-    vd_le64 unmap_requests;           /* in: GPA */
-    vd_le64 unmap_responses;          /* in: GPA */
-    vd_le32 done;                     /* out: entries that succeeded */
-    vd_le32 lost;                     /* out: as LOST */
-    vd_le64 used_bytes;               /* out: what this guest has mapped now */
-    vd_le64 used_mappings;            /* out */
-    vd_le64 reserved[2];              /* 0 */
+    /*
+     * in: room in each map response, 1 to VD_APPLE_DMA_MAX_SEGMENTS, which may be more than the register says is ever
+     * used; not looked at without map entries
+     */
+    vd_le32 segments;
+    vd_le32 unmap_count;     /* in: EXCHANGE, entries in the unmap arrays; else 0 */
+    vd_le64 unmap_requests;  /* in: GPA */
+    vd_le64 unmap_responses; /* in: GPA */
+    vd_le32 done;            /* out: entries that succeeded */
+    vd_le32 lost;            /* out: as LOST */
+    vd_le64 used_bytes;      /* out: what this guest has mapped now */
+    vd_le64 used_mappings;   /* out */
+    vd_le64 reserved[2];     /* 0 */
 };
 
 /* Version 2: maps gpa .. gpa + len - 1; the id of the mapping is its GPA. */

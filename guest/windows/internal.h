@@ -168,6 +168,57 @@ static inline u32 vd_granule_of(const struct vd_windows *windows, u64 address)
 	return (u32)((address & (VD_AREA_SIZE - 1)) >> windows->granule_shift);
 }
 
+static inline u32 vd_node_slot(u64 address, u32 level)
+{
+	return (u32)(address >> (VD_AREA_SHIFT + level * VD_NODE_SHIFT)) & (VD_NODE_SLOTS - 1);
+}
+
+/* What every hit runs is here, to be inlined: the calls would cost more than what they do. */
+
+/* Lock-free. */
+static inline struct vd_window_area *vd_area_find(const struct vd_window_node *root, u64 address)
+{
+	const struct vd_window_node *node = root;
+
+	if (address >= VD_ADDRESS_END)
+		return NULL;
+	node = vd_load_acquire(&node->slots[vd_node_slot(address, 2)]);
+	if (node)
+		node = vd_load_acquire(&node->slots[vd_node_slot(address, 1)]);
+	return node ? vd_load_acquire(&node->slots[vd_node_slot(address, 0)]) : NULL;
+}
+
+/* Lock-free. A reference; false: it is none now. */
+static inline bool vd_window_take(struct vd_window *window)
+{
+	int refs = vd_atomic_read(&window->refs);
+
+	do {
+		if (refs < 0 || refs == INT_MAX)
+			return false;
+	} while (!vd_atomic_try_exchange(&window->refs, &refs, refs + 1));
+	return true;
+}
+
+/* How far from an address the window's memory is one piece on the bus; 0: not at all. */
+static inline u64 vd_window_reach(const struct vd_window *window, u64 gpa)
+{
+	u64 end = window->gpa;
+	u32 i;
+
+	for (i = 0; i < window->nr_segments; i++) {
+		end += window->segments[i].len;
+		if (gpa < end)
+			return gpa >= window->gpa ? end - gpa : 0;
+	}
+	return 0;
+}
+
+static inline bool vd_window_covers(const struct vd_window *window, u64 gpa, u64 len, u32 access)
+{
+	return !(access & ~window->access) && vd_window_reach(window, gpa) >= len;
+}
+
 #define VD_STAT_ADD(windows, field, value)                                                         \
 	vd_write_once((windows)->stats.field, (windows)->stats.field + (value))
 
@@ -175,14 +226,12 @@ static inline u32 vd_granule_of(const struct vd_windows *windows, u64 address)
 void vd_window_pool_init(struct vd_window_pool *pool, size_t size, int wanted);
 void *vd_window_pool_take(struct vd_window_pool *pool); /* locked; zeroed; NULL: there is none */
 void vd_window_pool_finish(struct vd_window_pool *pool);
-struct vd_window_area *vd_area_find(const struct vd_window_node *root, u64 address); /* lock-free */
 /* Locked. The area, made if need be; NULL: no memory. */
 struct vd_window_area *vd_area_make(struct vd_windows *windows, struct vd_window_node *root,
 				    u64 address);
 void vd_area_free_all(struct vd_window_node *root);
 
-/* place.c; all locked, but vd_window_take() */
-bool vd_window_take(struct vd_window *window); /* a reference; false: it is none now */
+/* place.c; all locked */
 struct vd_window *vd_window_new(struct vd_windows *windows); /* dead; NULL: no memory */
 void vd_window_recycle(struct vd_windows *windows, struct vd_window *window); /* dead, in no list */
 /* Puts it into the areas' lists, where the census and plans see it, but into no slot. -ENOMEM. */
@@ -193,7 +242,6 @@ void vd_window_unlink(struct vd_windows *windows,
  * segments cannot be. */
 int vd_window_publish(struct vd_windows *windows, struct vd_window *window);
 void vd_window_touch(struct vd_windows *windows, u64 gpa, u64 len);
-bool vd_window_covers(const struct vd_window *window, u64 gpa, u64 len, u32 access);
 
 /* idle.c; all locked */
 void vd_idle_drain(struct vd_windows *windows);

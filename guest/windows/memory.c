@@ -80,23 +80,6 @@ bool vd_windows_is_low(const struct vd_windows *windows)
 	       pool_is_low(&windows->spare_nodes);
 }
 
-static u32 slot_of(u64 address, u32 level)
-{
-	return (u32)(address >> (VD_AREA_SHIFT + level * VD_NODE_SHIFT)) & (VD_NODE_SLOTS - 1);
-}
-
-struct vd_window_area *vd_area_find(const struct vd_window_node *root, u64 address)
-{
-	const struct vd_window_node *node = root;
-	u32 level;
-
-	if (address >= VD_ADDRESS_END)
-		return NULL;
-	for (level = 2; node && level > 0; level--)
-		node = vd_load_acquire(&node->slots[slot_of(address, level)]);
-	return node ? vd_load_acquire(&node->slots[slot_of(address, 0)]) : NULL;
-}
-
 struct vd_window_area *vd_area_make(struct vd_windows *windows, struct vd_window_node *root,
 				    u64 address)
 {
@@ -105,7 +88,7 @@ struct vd_window_area *vd_area_make(struct vd_windows *windows, struct vd_window
 	u32 level;
 
 	for (level = 2;; level--) {
-		next = node->slots[slot_of(address, level)];
+		next = node->slots[vd_node_slot(address, level)];
 		if (!next) {
 			next = vd_window_pool_take(level > 0 ? &windows->spare_nodes
 							     : &windows->spare_areas);
@@ -114,7 +97,7 @@ struct vd_window_area *vd_area_make(struct vd_windows *windows, struct vd_window
 			if (level == 0)
 				((struct vd_window_area *)next)->base =
 					vd_round_down(address, VD_AREA_SIZE);
-			vd_store_release(&node->slots[slot_of(address, level)], next);
+			vd_store_release(&node->slots[vd_node_slot(address, level)], next);
 		}
 		if (level == 0)
 			return next;

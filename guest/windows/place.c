@@ -9,17 +9,6 @@
  */
 #include "internal.h"
 
-bool vd_window_take(struct vd_window *window)
-{
-	int refs = vd_atomic_read(&window->refs);
-
-	do {
-		if (refs < 0 || refs == INT_MAX)
-			return false;
-	} while (!vd_atomic_try_exchange(&window->refs, &refs, refs + 1));
-	return true;
-}
-
 struct vd_window *vd_window_new(struct vd_windows *windows)
 {
 	struct vd_window *window = windows->free;
@@ -45,25 +34,6 @@ void vd_window_recycle(struct vd_windows *windows, struct vd_window *window)
 	window->nr_links = 0;
 	window->next = windows->free;
 	windows->free = window;
-}
-
-/* How far from an address the window's memory is one piece on the bus; 0: not at all. */
-static u64 reach(const struct vd_window *window, u64 gpa)
-{
-	u64 end = window->gpa;
-	u32 i;
-
-	for (i = 0; i < window->nr_segments; i++) {
-		end += window->segments[i].len;
-		if (gpa < end)
-			return gpa >= window->gpa ? end - gpa : 0;
-	}
-	return 0;
-}
-
-bool vd_window_covers(const struct vd_window *window, u64 gpa, u64 len, u32 access)
-{
-	return !(access & ~window->access) && reach(window, gpa) >= len;
 }
 
 static bool overlap(const struct vd_window *a, const struct vd_window *b)
@@ -162,8 +132,8 @@ static bool better(const struct vd_window *new, const struct vd_window *old, u64
 		return true;
 	if (new->access != old->access)
 		return !(old->access & ~new->access);
-	new_reach = reach(new, gpa);
-	old_reach = reach(old, gpa);
+	new_reach = vd_window_reach(new, gpa);
+	old_reach = vd_window_reach(old, gpa);
 	return new_reach > old_reach || (new_reach == old_reach && new->size > old->size);
 }
 

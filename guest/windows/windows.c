@@ -93,42 +93,11 @@ struct vd_window *vd_windows_get(struct vd_windows *windows, u64 gpa, u64 len, u
 	return window;
 }
 
-u64 vd_window_bus(const struct vd_window *window, u64 gpa, u64 len)
-{
-	u64 offset = gpa - window->gpa;
-	u32 i;
-
-	for (i = 0; i < window->nr_segments; i++) {
-		const struct vd_window_segment *segment = &window->segments[i];
-
-		if (offset < segment->len)
-			return len <= segment->len - offset ? segment->bus + offset
-							    : VD_WINDOWS_NO_ADDRESS;
-		offset -= segment->len;
-	}
-	return VD_WINDOWS_NO_ADDRESS;
-}
-
 struct vd_window *vd_windows_at(struct vd_windows *windows, u64 bus)
 {
 	struct vd_window_area *area = vd_area_find(&windows->buses, bus);
 
 	return area ? vd_load_acquire(&area->slots[vd_granule_of(windows, bus)]) : NULL;
-}
-
-u64 vd_window_gpa(const struct vd_window *window, u64 bus)
-{
-	u64 gpa = window->gpa;
-	u32 i;
-
-	for (i = 0; i < window->nr_segments; i++) {
-		const struct vd_window_segment *segment = &window->segments[i];
-
-		if (bus >= segment->bus && bus - segment->bus < segment->len)
-			return gpa + (bus - segment->bus);
-		gpa += segment->len;
-	}
-	return VD_WINDOWS_NO_ADDRESS;
 }
 
 /* Its last user is gone. Unless it is in the queue already, which costs nothing but a look. */

@@ -124,12 +124,41 @@ bool vd_windows_is_low(const struct vd_windows *windows);
 struct vd_window *vd_windows_get(struct vd_windows *windows, u64 gpa, u64 len, u32 access);
 /* The bus address; VD_WINDOWS_NO_ADDRESS when the range, which the window covers, is not contiguous
  * on the bus. */
-u64 vd_window_bus(const struct vd_window *window, u64 gpa, u64 len);
+static inline u64 vd_window_bus(const struct vd_window *window, u64 gpa, u64 len)
+{
+	u64 offset = gpa - window->gpa;
+	u32 i;
+
+	for (i = 0; i < window->nr_segments; i++) {
+		const struct vd_window_segment *segment = &window->segments[i];
+
+		if (offset < segment->len)
+			return len <= segment->len - offset ? segment->bus + offset
+							    : VD_WINDOWS_NO_ADDRESS;
+		offset -= segment->len;
+	}
+	return VD_WINDOWS_NO_ADDRESS;
+}
+
 /* The window that a bus address lies in, of which the caller holds a reference; NULL: of none.
  * Lock-free. */
 struct vd_window *vd_windows_at(struct vd_windows *windows, u64 bus);
 /* The GPA behind a bus address of the window. */
-u64 vd_window_gpa(const struct vd_window *window, u64 bus);
+static inline u64 vd_window_gpa(const struct vd_window *window, u64 bus)
+{
+	u64 gpa = window->gpa;
+	u32 i;
+
+	for (i = 0; i < window->nr_segments; i++) {
+		const struct vd_window_segment *segment = &window->segments[i];
+
+		if (bus >= segment->bus && bus - segment->bus < segment->len)
+			return gpa + (bus - segment->bus);
+		gpa += segment->len;
+	}
+	return VD_WINDOWS_NO_ADDRESS;
+}
+
 /* Gives the reference back; true: it is idle now and is to be reaped at once (strict). Lock-free.
  */
 bool vd_windows_put(struct vd_windows *windows, struct vd_window *window);

@@ -102,7 +102,7 @@ static bool decode_wide(const struct vd_companion *c, const struct vd_apple_dma_
     if (!b->maps.count)
         return true;
     b->segments = vd_get32(command->segments);
-    if (!b->segments || b->segments > vd_companion_max_segments(c))
+    if (!b->segments || b->segments > VD_APPLE_DMA_MAX_SEGMENTS)
         return false;
     b->maps.request_size = sizeof(struct vd_apple_dma_wide_map);
     b->maps.response_size = (uint32_t)(sizeof(struct vd_apple_dma_wide_mapped) +

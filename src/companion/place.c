@@ -13,7 +13,8 @@
 
 enum {
     HOLES = 1024, /* mappings looked at to find one */
-    FILLERS = 4,
+    FILLERS =
+        32, /* holes without an aligned place that are got over; 8 missed one in nine in a busy aperture */
 };
 
 static uint64_t max64(uint64_t a, uint64_t b)

@@ -44,9 +44,12 @@ device directory_as_image_is_refused 2 "directory" -- "sim:nvme,image=$scratch"
 device read_only_image_is_refused 1 "cannot be written" "readonly=on" -- sim:nvme,image=/sys/kernel/uevent_seqnum
 truncate -s 1048577 "$scratch/odd.img"
 device image_of_odd_size_is_refused 2 "1048577" "sector=512" -- "sim:nvme,image=$scratch/odd.img"
-device assigned_addresses_are_refused 1 "identity" "iommu=chosen" -- sim:nvme,iommu=assigned
-device identity_on_assigned_addresses_is_refused 1 "identity" -- sim:nvme,iommu=assigned,dma=identity
-device unbuilt_strategy_is_refused 1 "dma=paravirt" "not built" -- sim:nvme,dma=paravirt
+device identity_on_assigned_addresses_is_refused 1 "identity" "iommu=chosen" "dma=paravirt" -- \
+    sim:nvme,iommu=assigned,dma=identity
+device strategy_offset_is_refused 1 "dma=offset" "not built" "dma=auto" -- sim:nvme,iommu=assigned,dma=offset
+device strategy_pool_is_refused 1 "dma=pool" "not built" "dma=auto" -- sim:nvme,dma=pool
+device place_in_the_guest_without_companion_is_refused 2 "guest=02:00.0" "is identity" "leave it out" -- \
+    sim:nvme,guest=02:00.0
 
 refuses socket_in_a_missing_directory_is_refused 1 "$scratch/no/where" -- \
     serve --vfio "host=sim:nvme,socket=$scratch/no/where"
@@ -57,8 +60,8 @@ refuses socket_without_permission_is_refused 1 "/sys/kernel/v.sock" -- \
 refuses socket_over_a_file_is_refused 1 "$scratch/disk.img" -- \
     serve --vfio "host=sim:nvme,socket=$scratch/disk.img"
 fact file_at_the_socket_path_survives test -f "$scratch/disk.img"
-refuses serve_refuses_assigned_addresses 1 "iommu=chosen" -- \
-    serve --vfio "host=sim:nvme,iommu=assigned,socket=$scratch/s"
+refuses serve_refuses_identity_on_assigned_addresses 1 "iommu=chosen" -- \
+    serve --vfio "host=sim:nvme,iommu=assigned,dma=identity,socket=$scratch/s"
 
 # The address keeps its own options, wherever the keys of --vfio stand among them.
 accepts dry_run_prints_one_command "-device" '"driver":"vfio-user-pci"' '"bus":"p0"' "share=on" "id=p0,bus=pcie.0" -- \

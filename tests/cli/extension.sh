@@ -13,29 +13,6 @@ peer=$(dirname "$0")/extension.py
 VIADUCT_DEXTD=$scratch/e,x.sock # a comma, because addresses double them
 fake_qemu "$scratch/qemu" 11.1.3 yes 'exit 0'
 
-# A child whose first line says that it is there. Its standard input, descriptor 5, ends when it is to end.
-start() { # COMMAND...
-    rm -f "$scratch/said" "$scratch/stdin"
-    mkfifo "$scratch/said" "$scratch/stdin"
-    # In this order, or both sides wait for the other to open.
-    "$@" <"$scratch/stdin" >"$scratch/said" 2>"$scratch/peer.err" &
-    child=$!
-    children="$children $child"
-    exec 5>"$scratch/stdin"
-    read -r _ <"$scratch/said"
-}
-
-end() { # what start() started
-    exec 5>&-
-    wait "$child"
-}
-
-json() { # FILE EXPRESSION: true when the Python expression on the document d is
-    python3 -c 'import json, sys
-d = json.load(open(sys.argv[1]))
-sys.exit(not eval("(" + sys.argv[2] + ")"))' "$1" "$2"
-}
-
 list_json() { # EXPRESSION on the document d
     run "$viaduct" list --json
     json "$scratch/out" "$1"
@@ -127,6 +104,7 @@ fact doctor_warns_of_no_interrupts_at_all json "$scratch/out" '[c["status"] for 
 doctor_says doctor_maps_a_bar 0 mapping ok "BAR 2 can be mapped: 16 MiB, prefetchable" -- --device apple:03:00.0
 doctor_says doctor_tells_limits 0 dma ok \
     "the host assigns the bus addresses; pages of 16 KiB, at most 1.5 GiB in 65536" -- --device apple:01:00.0
+fact doctor_names_the_module_of_the_guest grep -q "viaduct_dma (strategy paravirt)" "$scratch/out"
 fact doctor_examines_only_what_is_named json "$scratch/out" '{c["device"] for c in d["checks"]} == {None, "apple:01:00.0"}'
 doctor_says doctor_names_a_device_that_is_not_there 1 open fail "no such device" -- --device apple:09:00.0
 doctor_says doctor_takes_the_socket_of_an_address 0 self-test ok "copied" -- \
@@ -168,14 +146,23 @@ fact removed_device_goes_with_its_user list_json '[x["address"] for x in d["devi
 
 # --vfio.
 
-refuses apple_device_needs_a_strategy 1 "--vfio host=apple:02:00.0" "dma=auto found no strategy" \
-    "picks the bus addresses itself" "paravirt are not built yet" -- \
-    serve --vfio "host=apple:02:00.0,socket=$scratch/v.sock"
+accepts apple_device_gets_a_companion '"id":"port0-companion"' -- run --dry-run --vfio host=apple:02:00.0
+fact run_says_why_and_names_the_module grep -q "^viaduct: --vfio host=apple:02:00.0: strategy paravirt (because this host \
+picks the bus addresses); the guest needs the module viaduct_dma" "$scratch/err"
+refuses pool_on_an_apple_device_is_refused 1 "--vfio host=apple:02:00.0,dma=pool" "dma=pool is not built yet" -- \
+    run --dry-run --vfio host=apple:02:00.0,dma=pool
 refuses identity_on_an_apple_device_is_refused 1 "dma=identity" "picks the bus addresses itself" -- \
     serve --vfio "host=apple:02:00.0,dma=identity,socket=$scratch/v.sock"
 unset VIADUCT_DEXTD
-refuses dextd_says_where_the_extension_is 1 "found no strategy" -- \
-    serve --vfio "dextd=$scratch/e,,x.sock,host=apple:02:00.0,socket=$scratch/v.sock"
+start_serve --json --vfio "dextd=$scratch/e,,x.sock,host=apple:02:00.0,socket=$scratch/v.sock"
+sed -n 2p "$scratch/served" >"$scratch/event"
+fact dextd_says_where_the_extension_is json "$scratch/event" "d['socket'] == '$scratch/v.sock.companion' and
+    d['manages'].startswith('apple:02:00.0') and d['address'].startswith('companion:apple:02:00.0')"
+run "$viaduct" stats --json
+fact stats_knows_the_companion_of_an_apple_device json "$scratch/out" '[(e["strategy"], e["manages"] is None)
+    for e in d["endpoints"]] == [("paravirt", True), ("local", False)]'
+stop TERM
+report "$status" serving_an_apple_device_ends_with_success
 refuses dextd_where_nobody_listens_is_named 1 "$scratch/nobody" -- \
     run --dry-run --vfio "host=apple:02:00.0,dextd=$scratch/nobody"
 kill "$daemon"

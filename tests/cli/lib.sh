@@ -110,6 +110,46 @@ FAKE
     chmod 755 "$1"
 }
 
+start_serve() { # ARGUMENTS...: $child serves; returns once it is ready (or has failed)
+    rm -f "$scratch/ready"
+    mkfifo "$scratch/ready"
+    "$viaduct" serve --ready-fd 3 "$@" >"$scratch/served" 2>"$scratch/err" 3>"$scratch/ready" &
+    child=$!
+    children="$children $child"
+    timeout 20 head -c 1 "$scratch/ready" >"$scratch/byte"
+}
+
+stop() { # SIGNAL: ends $child, keeps its $status
+    kill "-$1" "$child"
+    wait "$child" 2>/dev/null
+    status=$?
+    children=
+}
+
+# A child whose first line says that it is there and is kept in $said. Its standard input, descriptor 5, ends when it is to end.
+start() { # COMMAND...
+    rm -f "$scratch/said" "$scratch/stdin"
+    mkfifo "$scratch/said" "$scratch/stdin"
+    # In this order, or both sides wait for the other to open.
+    "$@" <"$scratch/stdin" >"$scratch/said" 2>"$scratch/peer.err" &
+    child=$!
+    children="$children $child"
+    exec 5>"$scratch/stdin"
+    # shellcheck disable=SC2034 # for the tests
+    read -r said <"$scratch/said"
+}
+
+end() { # what start() started
+    exec 5>&-
+    wait "$child"
+}
+
+json() { # FILE EXPRESSION: true when the Python expression on the document d is
+    python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+sys.exit(not eval("(" + sys.argv[2] + ")"))' "$1" "$2"
+}
+
 finish() {
     echo "1..$count"
 }

@@ -9,28 +9,6 @@
 
 control=$XDG_RUNTIME_DIR/viaduct
 
-start_serve() { # ARGUMENTS...: $child serves; returns once it is ready (or has failed)
-    rm -f "$scratch/ready"
-    mkfifo "$scratch/ready"
-    "$viaduct" serve --ready-fd 3 "$@" >"$scratch/served" 2>"$scratch/err" 3>"$scratch/ready" &
-    child=$!
-    children="$children $child"
-    timeout 20 head -c 1 "$scratch/ready" >"$scratch/byte"
-}
-
-stop() { # SIGNAL: ends $child, keeps its $status
-    kill "-$1" "$child"
-    wait "$child" 2>/dev/null
-    status=$?
-    children=
-}
-
-json() { # FILE EXPRESSION: true when the Python expression on the document d is
-    python3 -c 'import json, sys
-d = json.load(open(sys.argv[1]))
-sys.exit(not eval(sys.argv[2]))' "$1" "$2"
-}
-
 # serve and stats
 
 start_serve --vfio "host=sim:nvme,image=$scratch/disk.img,socket=$scratch/a.sock" \

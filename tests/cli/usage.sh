@@ -58,6 +58,23 @@ vfio vfio_socket_of_an_apple_device_in_run_is_refused "the extension's socket is
     run --vfio host=apple:01:00.0,socket=/x
 vfio vfio_unknown_key_of_an_apple_device_is_refused "unknown key 'image'" "dextd" -- \
     run --vfio host=apple:01:00.0,image=/x
+for place in 1:0.0 01:00 01:20.0 01:00.8 01:00.0x 0000:01:00.0 zz:00.0; do
+    vfio "vfio_guest_${place}_is_refused" "guest=$place is not where" "BB:DD.F" -- \
+        run --vfio "host=sim:nvme,iommu=assigned,guest=$place"
+done
+vfio vfio_guest_of_a_served_device_is_checked "guest=1 is not where" -- serve --vfio host=sim:nvme,socket=/x,guest=1
+for size in 0 -1 1X 1.5G 0x10 17179869184G M; do
+    vfio "vfio_dma_bytes_${size}_is_refused" "dma-bytes=$size is not a size" "K, M, G or T" -- \
+        run --vfio "host=sim:nvme,dma-bytes=$size"
+done
+vfio vfio_dma_mappings_zero_is_refused "dma-mappings=0 is not a number of mappings" -- \
+    run --vfio host=sim:nvme,dma-mappings=0
+vfio vfio_dma_mappings_with_a_unit_is_refused "dma-mappings=1K is not a number of mappings" -- \
+    serve --vfio host=sim:nvme,socket=/x,dma-mappings=1K
+vfio vfio_empty_dma_bytes_is_refused "key 'dma-bytes' has no value" "dma-bytes=SIZE" -- \
+    run --vfio host=sim:nvme,dma-bytes=
+vfio vfio_companion_in_run_is_refused "key 'companion' is not allowed here" "viaduct serve" -- \
+    run --vfio host=sim:nvme,companion=/x
 vfio vfio_unknown_iommu_id_is_refused "no --iommu id=io1" "add it" -- \
     run --iommu id=io0 --vfio host=0000:01:00.0,iommu=io1
 vfio vfio_same_port_twice_is_refused "port=a is given to two devices" -- \
@@ -86,6 +103,8 @@ refuses serve_same_socket_twice_is_refused 2 "socket=/x/s" "two devices" -- \
     serve --vfio host=sim:nvme,socket=/x/s --vfio host=sim:edu,socket=/x/s
 refuses serve_socket_path_too_long_is_refused 2 "socket=$long" "may have 107" "shorter" -- \
     serve --vfio "host=sim:nvme,socket=$long"
+refuses serve_companion_path_too_long_is_refused 2 "companion=$long" "may have 107" "shorter" -- \
+    serve --vfio "host=sim:nvme,socket=/x,companion=$long"
 refuses serve_ready_fd_not_open_is_refused 2 "--ready-fd 77" -- \
     serve --vfio host=sim:nvme,socket=/x --ready-fd 77
 refuses stats_watch_zero_is_refused 2 "--watch 0" "1 to 86400" -- stats --watch 0

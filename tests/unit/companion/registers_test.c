@@ -193,12 +193,11 @@ static void a_closed_companion_leaves_the_device_as_it_was(void **state)
     const struct vd_companion_options options = {.size = sizeof(options)};
 
     rig_map(r, RIG_DATA, 100);
+    rig_stop_memory(r);
     vd_device_close(r->companion);
     r->companion = NULL;
     assert_int_equal(r->f->fake.nr_live, 0);
     assert_false(r->managed->held);
-    vd_guest_memory_destroy(r->memory);
-    r->memory = NULL;
     assert_int_equal(vd_companion_create(r->f->context, r->managed, &options, &r->companion, NULL), 0);
 }
 

@@ -41,6 +41,7 @@ enum {
 
 struct rig {
     struct fixture *f;
+    const char *address; /* of the device to manage instead of the fake; set before rig_start() */
     struct vd_device *managed;
     struct vd_device *companion;
     struct vd_guest_memory *memory;
@@ -50,7 +51,9 @@ struct rig {
 
 /* Describes the fake as a host that assigns addresses and hands over raw config space; then tests may change it. */
 struct rig *rig_prepare(void **state);
-/* Opens the fake, makes its companion and announces the memory; NULL options: BDF 0x0100 and nothing else. */
+/* The same for one that lets its caller choose them, without limits, in 4 KiB granules from 0x1000 to 2^40 - 1. */
+struct rig *rig_prepare_chosen(void **state);
+/* Opens the device, makes its companion and announces the memory; NULL options: BDF 0x0100 and nothing else. */
 int rig_start(struct rig *r, const struct vd_companion_options *options);
 /* cmocka's: both of them, and the guest's driver in version 2 (command page set), or with every feature. */
 int rig_setup(void **state);

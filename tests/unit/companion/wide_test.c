@@ -163,7 +163,7 @@ static void a_wide_command_that_makes_no_sense_is_invalid(void **state)
         if (i == 0)
             command->segments = vd_put32(0);
         else if (i == 1)
-            command->segments = vd_put32(5); /* more than MAX_SEGMENTS says */
+            command->segments = vd_put32(17);
         else if (i == 2)
             command->reserved[0] = vd_put64(1);
         else if (i == 3)

@@ -131,6 +131,8 @@ static void map_one(struct fake *fake, struct vd_host_map *e)
     if (e->status)
         return;
     fake->last_file = e->file;
+    if (fake->keep_file && e->file)
+        *fake->keep_file = *e->file;
     mapping = free_mapping(fake);
     *mapping = (struct fake_mapping){true, e->host, e->size, e->iova};
     if (dma->addressing == VD_DMA_ASSIGNED)
@@ -138,16 +140,21 @@ static void map_one(struct fake *fake, struct vd_host_map *e)
     e->nr_segments = pieces;
     for (uint32_t i = 0; i < pieces; i++)
         e->segments[i] = (struct vd_dma_segment){{mapping->iova + i * (e->size / pieces)}, e->size / pieces};
+    e->segments[pieces - 1].size -= fake->short_by;
     e->token = mapping;
     fake->nr_live++;
 }
 
 static void fake_dma_map(void *host, struct vd_host_map *entries, size_t count)
 {
+    struct fake *fake = host;
+
     remember(host, FAKE_MAP, 0, 0, count);
     assert_true(count > 0);
     for (size_t i = 0; i < count; i++)
         map_one(host, &entries[i]);
+    if (fake->on_map)
+        fake->on_map(fake->on_map_opaque);
 }
 
 static void fake_dma_unmap(void *host, void *const *tokens, size_t count)

@@ -54,6 +54,10 @@ struct fake {
     uint8_t config[256];
     struct fake_mapping mappings[FAKE_MAPPINGS];
     const struct vd_dma_file *last_file; /* of the last entry mapped */
+    struct vd_dma_file *keep_file;       /* a copy of that goes here; NULL: nowhere */
+    void (*on_map)(void *opaque);        /* called at the end of dma_map; NULL: nothing */
+    void *on_map_opaque;
+    uint64_t short_by; /* bytes that the last segment of a mapping is too short by */
     unsigned nr_live, nr_entries;
     unsigned enabled[VD_IRQ_COUNT];
     struct fake_call calls[FAKE_CALLS]; /* the first of them */
