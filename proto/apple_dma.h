@@ -38,8 +38,9 @@ enum vd_apple_dma_register {
     VD_APPLE_DMA_REG_MAX_ENTRIES = 0x08, /* R */
     VD_APPLE_DMA_REG_STATUS = 0x0c,      /* R: enum vd_apple_dma_status of the last doorbell */
     VD_APPLE_DMA_REG_CMD_GPA_LO = 0x10,  /* W: GPA of the command page; 0: the guest lets go of the device */
-    VD_APPLE_DMA_REG_CMD_GPA_HI = 0x14,  /* W */
-    VD_APPLE_DMA_REG_DOORBELL = 0x18,    /* W: any write runs the batch */
+    VD_APPLE_DMA_REG_CMD_GPA_HI =
+        0x14, /* W: when a page moves, first the half that stays or becomes other than 0 */
+    VD_APPLE_DMA_REG_DOORBELL = 0x18, /* W: any write runs the batch */
 
     VD_APPLE_DMA_REG_CONTROL = 0x1c,  /* W: enum vd_apple_dma_control; reads 0 */
     VD_APPLE_DMA_REG_FEATURES = 0x20, /* R: enum vd_apple_dma_feature on offer; 0: a version 2 device */
@@ -60,8 +61,9 @@ enum vd_apple_dma_register {
     VD_APPLE_DMA_REG_BUS_LAST_HI = 0x5c,       /* R */
     VD_APPLE_DMA_REG_MANAGED_ID = 0x60,        /* R: vendor id | device id << 16 of the managed device */
     VD_APPLE_DMA_REG_MANAGED_SUBSYSTEM = 0x64, /* R: the same of its subsystem */
-    VD_APPLE_DMA_REG_LOST = 0x68,              /* R: mappings that the host took away unasked; wraps */
-    VD_APPLE_DMA_REG_STATE = 0x6c,             /* R: enum vd_apple_dma_state */
+    VD_APPLE_DMA_REG_LOST =
+        0x68, /* R: mappings that the host took away unasked; wraps. Their ids can still be unmapped */
+    VD_APPLE_DMA_REG_STATE = 0x6c, /* R: enum vd_apple_dma_state */
 };
 
 /* MANAGED_BDF when the host cannot know where the guest's firmware puts the device: look for MANAGED_ID. */
@@ -91,7 +93,10 @@ enum vd_apple_dma_type {
     VD_APPLE_DMA_UNMAP_WITHIN = 4, /* wide: every mapping that lies wholly in one of the ranges */
 };
 
-/* Of a batch and of each entry. A batch is OK when each of its entries is; INVALID: nothing of it was done. */
+/*
+ * Of a batch: OK when each of its entries is, INVALID when nothing of it was done. An entry that was looked at is OK or
+ * IO_ERROR; what is wrong with a wide one says `why`.
+ */
 enum vd_apple_dma_status {
     VD_APPLE_DMA_OK = 0,
     VD_APPLE_DMA_IO_ERROR = 1,
@@ -102,19 +107,19 @@ enum vd_apple_dma_status {
 enum vd_apple_dma_why {
     VD_APPLE_DMA_WHY_NONE = 0,
     VD_APPLE_DMA_WHY_LENGTH = 1,  /* 0, or the range wraps */
-    VD_APPLE_DMA_WHY_NOT_RAM = 2, /* the range, in whole granules, is not all guest RAM */
+    VD_APPLE_DMA_WHY_NOT_RAM = 2, /* the range, in whole granules, is not all in one region of guest RAM */
     VD_APPLE_DMA_WHY_ACCESS = 3,  /* the device is to write memory that is read-only */
     VD_APPLE_DMA_WHY_FLAGS = 4, /* unknown flags, reserved fields, or an alignment that is no power of two */
     VD_APPLE_DMA_WHY_BYTES = 5, /* the byte limit is used up: unmap something */
     VD_APPLE_DMA_WHY_MAPPINGS = 6, /* the mapping limit is used up: unmap something */
     VD_APPLE_DMA_WHY_SPACE = 7, /* within the limits, but no hole is large enough: unmap, or ask for less */
     VD_APPLE_DMA_WHY_SEGMENTS = 8,    /* it came in more segments than there is room for: ask for less */
-    VD_APPLE_DMA_WHY_ALIGNMENT = 9,   /* the host's address was not aligned as asked */
+    VD_APPLE_DMA_WHY_ALIGNMENT = 9,   /* the host had no address aligned as asked, or gpa itself is not */
     VD_APPLE_DMA_WHY_EXISTS = 10,     /* narrow entries only: that GPA is mapped already */
     VD_APPLE_DMA_WHY_UNKNOWN_ID = 11, /* this guest has no such mapping */
     VD_APPLE_DMA_WHY_GONE = 12,       /* the managed device is gone; what was mapped is not any more */
     VD_APPLE_DMA_WHY_MEMORY = 13,     /* the host is out of memory */
-    VD_APPLE_DMA_WHY_HOST = 14,       /* the host refused for a reason of its own */
+    VD_APPLE_DMA_WHY_HOST = 14, /* the host refused for a reason of its own, or a batch is too much work */
 };
 
 /* Which way the device may go; 0 is both. Narrow entries always are both. */
@@ -125,10 +130,10 @@ enum vd_apple_dma_flag {
 
 /* Version 2: the command page. Neither array may be at GPA 0; count is 1 to MAX_ENTRIES. */
 struct vd_apple_dma_command {
-    vd_le32 type;   /* enum vd_apple_dma_type */
-    vd_le32 count;  /* entries in both arrays */
-    vd_le32 status; /* out: as STATUS */
-    vd_le32 reserved;
+    vd_le32 type;      /* enum vd_apple_dma_type */
+    vd_le32 count;     /* entries in both arrays */
+    vd_le32 status;    /* out: as STATUS */
+    vd_le32 reserved;  /* not looked at; wide: 0 */
     vd_le64 requests;  /* GPA */
     vd_le64 responses; /* GPA */
 };
@@ -141,7 +146,7 @@ struct vd_apple_dma_wide_command {
      * used; not looked at without map entries
      */
     vd_le32 segments;
-    vd_le32 unmap_count;     /* in: EXCHANGE, entries in the unmap arrays; else 0 */
+    vd_le32 unmap_count;     /* in: EXCHANGE, entries in the unmap arrays, at most MAX_ENTRIES; else 0 */
     vd_le64 unmap_requests;  /* in: GPA */
     vd_le64 unmap_responses; /* in: GPA */
     vd_le32 done;            /* out: entries that succeeded */
@@ -158,6 +163,7 @@ struct vd_apple_dma_map {
     vd_le32 flags; /* not looked at */
 };
 
+/* Of an entry that failed only the status is written. */
 struct vd_apple_dma_mapped {
     vd_le64 id;
     vd_le64 address; /* bus address of gpa */
@@ -180,7 +186,7 @@ struct vd_apple_dma_segment {
 
 /* Followed by as many struct vd_apple_dma_segment as the command page says there is room for. */
 struct vd_apple_dma_wide_mapped {
-    vd_le64 id;          /* the device's choice, never 0; bit 63 is set */
+    vd_le64 id;          /* the device's choice, bit 63 is set; 0 when it failed */
     vd_le32 status;      /* enum vd_apple_dma_status */
     vd_le32 why;         /* enum vd_apple_dma_why */
     vd_le32 nr_segments; /* in use; their lengths add up to what was asked, in the order of the memory */

@@ -122,7 +122,7 @@ static uint32_t run(struct vd_companion *c, const struct batch *b)
     return done + vd_companion_map(c, &b->maps, b->wide, b->segments);
 }
 
-/* The status last: a guest that polls it finds everything else in place. What cannot be written the guest does not want. */
+/* What cannot be written the guest does not want: STATUS is what it waits for. */
 static void write_outcome(const struct vd_companion *c, uint32_t done)
 {
     const struct vd_apple_dma_wide_command out = {
@@ -137,12 +137,13 @@ static void write_outcome(const struct vd_companion *c, uint32_t done)
 
     if (c->features)
         (void)vd_guest_memory_write(c->memory, (vd_gpa){c->command_gpa + from}, out.done.b, size);
-    atomic_thread_fence(memory_order_release);
     (void)vd_guest_memory_write(c->memory, (vd_gpa){c->command_gpa + STATUS_AT}, &status, sizeof(status));
 }
 
 static void refuse(struct vd_companion *c)
 {
+    vd_companion_say(c, VD_ENV_WARN, "a batch is refused: the command page at 0x%llx makes no sense",
+                     (unsigned long long)c->command_gpa);
     c->status = VD_APPLE_DMA_INVALID;
     vd_count(&c->counters.refused, 1);
 }

@@ -20,22 +20,22 @@ enum {
     OFF_SUBVENDOR = 0x2c,
     OFF_SUBDEVICE = 0x2e,
     BDF_MAX = 0xffff,
-    MAX_WARNINGS = 32,
+    MOST_LINES = 32,
     ADDRESS_MAX = 1024,
 };
 
-void vd_companion_warn(struct vd_companion *c, const char *format, ...)
+void vd_companion_say(struct vd_companion *c, enum vd_env_level level, const char *format, ...)
 {
     char text[512];
     va_list args;
 
-    if (c->warnings++ >= MAX_WARNINGS)
+    if (c->said == MOST_LINES)
         return;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    vd_warn(c->env, "companion of %s: %s%s", vd_device_info(c->managed)->address, text,
-            c->warnings == MAX_WARNINGS ? "; no more of these will be logged for this client" : "");
+    vd_env_log(c->env, level, "companion of %s: %s%s", vd_device_info(c->managed)->address, text,
+               ++c->said == MOST_LINES ? "; no more will be logged for this client" : "");
 }
 
 void vd_companion_activate(struct vd_companion *c)
@@ -47,7 +47,7 @@ void vd_companion_activate(struct vd_companion *c)
     vd_device_lock(c->managed);
     vd_device_hold(c->managed, false);
     vd_device_unlock(c->managed);
-    vd_info(c->env, "%s: the guest's DMA driver is there", vd_device_info(c->managed)->address);
+    vd_companion_say(c, VD_ENV_INFO, "the guest's driver is there; the device may work");
 }
 
 void vd_companion_let_go(struct vd_companion *c)
@@ -108,7 +108,7 @@ static void guest_memory(void *host, const struct vd_guest_memory *memory)
     if (!memory)
         vd_companion_let_go(c);
     c->memory = memory;
-    c->warnings = 0;
+    c->said = 0;
 }
 
 static void guest_memory_removed(void *host, const struct vd_guest_region *region)

@@ -93,7 +93,7 @@ struct vd_companion {
     uint32_t used_bytes_high, used_mappings_high; /* latched */
 
     const struct vd_guest_memory *memory; /* NULL: no client */
-    unsigned warnings;                    /* logged for this client */
+    unsigned said;                        /* lines logged for this client */
 
     struct vd_tree ids, gpas;
     uint64_t records;
@@ -118,8 +118,9 @@ extern const struct vd_backend_ops vd_companion_ops;
 void vd_companion_activate(struct vd_companion *c);
 /* Stops the managed device if it may be doing DMA, releases every mapping, and holds it. Cannot fail. */
 void vd_companion_let_go(struct vd_companion *c);
-/* A bounded number of warnings a client. */
-void vd_companion_warn(struct vd_companion *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Logs, a bounded number of lines a client. */
+void vd_companion_say(struct vd_companion *c, enum vd_env_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* registers.c: naturally aligned accesses of 4 or 8 bytes; others read 0 and write nothing. */
 void vd_companion_register_read(struct vd_companion *c, uint64_t offset, void *buffer, size_t count);
@@ -171,5 +172,7 @@ void vd_companion_release_all(struct vd_companion *c);
 
 /* why.c: what the guest is told of an errno of vd_dma_map(). */
 uint32_t vd_companion_why(int error);
+/* In words, for the log. */
+const char *vd_companion_why_text(uint32_t why);
 
 #endif

@@ -263,6 +263,26 @@ static void undo(struct vd_companion *c, uint32_t count)
     vd_device_unlock(c->managed);
 }
 
+/* What a driver with wide entries is prepared for: it unmaps, asks for less, or does without. */
+static bool is_usual(uint32_t why)
+{
+    return why == VD_APPLE_DMA_WHY_NONE || why == VD_APPLE_DMA_WHY_BYTES ||
+           why == VD_APPLE_DMA_WHY_MAPPINGS || why == VD_APPLE_DMA_WHY_SPACE ||
+           why == VD_APPLE_DMA_WHY_SEGMENTS || why == VD_APPLE_DMA_WHY_ALIGNMENT;
+}
+
+static void report(struct vd_companion *c, uint32_t count, bool wide)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct vd_companion_want *w = &c->chunk.wants[i];
+
+        if (w->why && (!wide || !is_usual(w->why)))
+            vd_companion_say(c, VD_ENV_WARN, "0x%llx bytes at 0x%llx are not mapped: %s",
+                             (unsigned long long)w->len, (unsigned long long)w->gpa,
+                             vd_companion_why_text(w->why));
+    }
+}
+
 uint32_t vd_companion_map(struct vd_companion *c, const struct vd_companion_array *a, bool wide,
                           uint32_t segments)
 {
@@ -277,6 +297,8 @@ uint32_t vd_companion_map(struct vd_companion *c, const struct vd_companion_arra
                                  (size_t)count * a->request_size))
             break;
         mapped = map_chunk(c, plan_chunk(c, count, wide, segments));
+        if (mapped < count)
+            report(c, count, wide);
         if (!answer(c, a, first, count, wide)) {
             undo(c, count);
             break;

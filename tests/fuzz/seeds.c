@@ -9,6 +9,7 @@
 
 #include "codec/codec.h"
 #include "fuzz_dispatch.h"
+#include "proto/apple_dma.h"
 
 static const char *directory;
 static unsigned files;
@@ -180,7 +181,7 @@ static void seed_link(void)
     }
 }
 
-/* A record of fuzz_config.c: what, an argument, an offset, a value. */
+/* A record of fuzz_config.c and fuzz_companion.c: what, an argument, an offset, a value. */
 static void step(uint8_t what, uint8_t arg, uint16_t offset, uint32_t value)
 {
     const struct {
@@ -211,6 +212,78 @@ static void seed_config(void)
         step(2, 0, 0x71, 0x80);
         step(3, 7, 0x100, 0);
         step(4, 0, 0, 0);
+        write_row();
+    }
+}
+
+/* Steps of fuzz_companion.c: memory at 0x10000 by byte offset, and registers. */
+static void ram(uint16_t at, const void *bytes, size_t size)
+{
+    for (size_t i = 0; i + 4 <= size; i += 4)
+        step(0, 0, (uint16_t)((at + i) / 4), vd_load32((const uint8_t *)bytes + i));
+}
+
+static void companion_register(unsigned at, uint32_t value)
+{
+    step(1, 0, (uint16_t)(at / 4), value);
+}
+
+enum {
+    COMPANION_IN = 0x1000,
+    COMPANION_OUT = 0x4000,
+    COMPANION_UNMAPS = 0x2000,
+    COMPANION_UNMAPPED = 0x3000
+};
+
+static void companion_batch(uint32_t type, uint32_t count, uint32_t unmaps)
+{
+    const struct vd_apple_dma_wide_command command = {
+        .base = {.type = vd_put32(type),
+                 .count = vd_put32(count),
+                 .requests = vd_put64(0x10000 + COMPANION_IN),
+                 .responses = vd_put64(0x10000 + COMPANION_OUT)},
+        .segments = vd_put32(4),
+        .unmap_count = vd_put32(unmaps),
+        .unmap_requests = vd_put64(0x10000 + COMPANION_UNMAPS),
+        .unmap_responses = vd_put64(0x10000 + COMPANION_UNMAPPED)};
+
+    ram(0, &command, sizeof(command) - 16);
+    companion_register(VD_APPLE_DMA_REG_DOORBELL, 1);
+}
+
+/* Each layout on each kind of host: map, unmap by id and by range, exchange, and everything that takes mappings away. */
+static void seed_companion(void)
+{
+    for (uint8_t how = 0; how < 4; how++) {
+        bool wide = how & 2;
+
+        add(&how, 1);
+        for (uint16_t i = 0; i < 4; i++) {
+            const struct vd_apple_dma_map narrow = {vd_put64(0x100000 + i * 0x8000u), vd_put32(0x5000),
+                                                    vd_put32(0)};
+            const struct vd_apple_dma_wide_map map = {vd_put64(0x100000 + i * 0x8000u), vd_put64(0x5000),
+                                                      vd_put32(i), vd_put32(0),
+                                                      vd_put64(i ? 0x4000u << i : 0)};
+            const struct vd_apple_dma_unmap unmap = {vd_put64((1ull << 63) + i + 1), vd_put64(0)};
+
+            if (wide)
+                ram((uint16_t)(COMPANION_IN + i * sizeof(map)), &map, sizeof(map));
+            else
+                ram((uint16_t)(COMPANION_IN + i * sizeof(narrow)), &narrow, sizeof(narrow));
+            ram((uint16_t)(COMPANION_UNMAPS + i * sizeof(unmap)), &unmap, sizeof(unmap));
+        }
+        companion_batch(VD_APPLE_DMA_MAP, 4, 0);
+        step(3, 2, 0, 0); /* the memory goes, and comes back */
+        step(3, 3, 0, 0);
+        companion_batch(wide ? VD_APPLE_DMA_EXCHANGE : VD_APPLE_DMA_MAP, 4, wide ? 4 : 0);
+        companion_batch(wide ? VD_APPLE_DMA_UNMAP_WITHIN : VD_APPLE_DMA_UNMAP, 2, 0);
+        for (uint8_t event = 0; event < 4; event++) {
+            step(4, event, 0, 0);
+            companion_register(VD_APPLE_DMA_REG_CMD_GPA_LO, 0x10000);
+            companion_register(VD_APPLE_DMA_REG_DRIVER_FEATURES, wide ? 15 : 0);
+            companion_batch(VD_APPLE_DMA_MAP, 4, 0);
+        }
+        companion_register(VD_APPLE_DMA_REG_CONTROL, 1);
         write_row();
     }
 }
@@ -251,6 +324,8 @@ int main(int argc, char **argv)
         seed_link();
     else if (strcmp(argv[1], "config") == 0)
         seed_config();
+    else if (strcmp(argv[1], "companion") == 0)
+        seed_companion();
     else
         seed_text(strcmp(argv[1], "version") == 0 ? versions : options, strcmp(argv[1], "version") == 0);
     return 0;

@@ -134,6 +134,9 @@ static void errors_of_the_domain_have_their_reasons(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         assert_int_equal(vd_companion_why(table[i].error), table[i].why);
+    for (uint32_t why = 0; why <= VD_APPLE_DMA_WHY_HOST; why++)
+        assert_true(strlen(vd_companion_why_text(why)) > 5);
+    assert_string_equal(vd_companion_why_text(VD_APPLE_DMA_WHY_HOST + 1), "?");
 }
 
 static void the_command_page_tells_what_is_in_use(void **state)
