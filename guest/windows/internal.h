@@ -37,6 +37,8 @@ enum {
 	VD_NODE_SLOTS = 512,
 	VD_ADDRESS_BITS = VD_AREA_SHIFT + 3 * VD_NODE_SHIFT,
 
+	VD_LINKS = 160, /* of a window, from the reserve: 318 MiB */
+
 	VD_LEVELS = 10, /* window sizes: granule << level */
 	VD_BINS = 10, /* blocks by the logarithm of their granules in use */
 };
@@ -119,7 +121,7 @@ struct vd_windows {
 	struct vd_window_node gpas, buses;
 	struct vd_window *queue; /* went idle since the last look */
 	struct vd_window *born; /* all there ever were */
-	struct vd_window_pool spare_windows, spare_areas, spare_nodes;
+	struct vd_window_pool spare_windows, spare_areas, spare_nodes, spare_links;
 
 	/* Under the lock; what stats() reads is written with vd_write_once(). */
 	struct vd_window *free; /* dead */
@@ -223,6 +225,7 @@ static inline bool vd_window_covers(const struct vd_window *window, u64 gpa, u64
 	vd_write_once((windows)->stats.field, (windows)->stats.field + (value))
 
 /* memory.c */
+void vd_window_pool_give(struct vd_window_pool *pool, void *memory);
 void vd_window_pool_init(struct vd_window_pool *pool, size_t size, int wanted);
 void *vd_window_pool_take(struct vd_window_pool *pool); /* locked; zeroed; NULL: there is none */
 void vd_window_pool_finish(struct vd_window_pool *pool);

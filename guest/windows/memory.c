@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /*
- * Memory for plans, which are made where nothing may sleep: what can be had at once, else what was
- * put aside before. And the trees that lead from an address to its area: three levels of 512, 48
+ * Memory for plans, which are made where nothing may sleep: what was put aside before, else what
+ * can be had at once. And the trees that lead from an address to its area: three levels of 512, 48
  * bits, read without a lock because what is once in them stays.
  */
 #include "internal.h"
@@ -36,11 +36,17 @@ static void *pool_pop(struct vd_window_pool *pool)
 	return head;
 }
 
+void vd_window_pool_give(struct vd_window_pool *pool, void *memory)
+{
+	memset(memory, 0, pool->size);
+	pool_push(pool, memory);
+}
+
 void *vd_window_pool_take(struct vd_window_pool *pool)
 {
-	void *memory = vd_alloc(pool->size, false);
+	void *memory = pool_pop(pool);
 
-	return memory ? memory : pool_pop(pool);
+	return memory ? memory : vd_alloc(pool->size, false);
 }
 
 static void pool_fill(struct vd_window_pool *pool)
@@ -72,12 +78,13 @@ void vd_windows_refill(struct vd_windows *windows)
 	pool_fill(&windows->spare_windows);
 	pool_fill(&windows->spare_areas);
 	pool_fill(&windows->spare_nodes);
+	pool_fill(&windows->spare_links);
 }
 
 bool vd_windows_is_low(const struct vd_windows *windows)
 {
 	return pool_is_low(&windows->spare_windows) || pool_is_low(&windows->spare_areas) ||
-	       pool_is_low(&windows->spare_nodes);
+	       pool_is_low(&windows->spare_nodes) || pool_is_low(&windows->spare_links);
 }
 
 struct vd_window_area *vd_area_make(struct vd_windows *windows, struct vd_window_node *root,

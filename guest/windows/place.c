@@ -26,11 +26,34 @@ struct vd_window *vd_window_new(struct vd_windows *windows)
 	return window;
 }
 
-void vd_window_recycle(struct vd_windows *windows, struct vd_window *window)
+static void drop_links(struct vd_windows *windows, struct vd_window *window)
 {
-	if (window->links != window->near)
+	if (window->links_spare)
+		vd_window_pool_give(&windows->spare_links, window->links);
+	else if (window->links != window->near)
 		vd_free(window->links);
 	window->links = window->near;
+	window->links_spare = false;
+}
+
+static bool take_links(struct vd_windows *windows, struct vd_window *window, u32 count)
+{
+	window->links = window->near;
+	if (count <= sizeof(window->near) / sizeof(window->near[0]))
+		return true;
+	window->links_spare = count <= VD_LINKS;
+	window->links = window->links_spare ? vd_window_pool_take(&windows->spare_links)
+					    : vd_alloc(count * sizeof(*window->links), false);
+	if (window->links)
+		return true;
+	window->links = window->near;
+	window->links_spare = false;
+	return false;
+}
+
+void vd_window_recycle(struct vd_windows *windows, struct vd_window *window)
+{
+	drop_links(windows, window);
 	window->nr_links = 0;
 	window->next = windows->free;
 	windows->free = window;
@@ -91,12 +114,8 @@ int vd_window_link(struct vd_windows *windows, struct vd_window *window)
 	u32 count = (u32)((vd_window_end(window) - base + VD_AREA_SIZE - 1) >> VD_AREA_SHIFT);
 	u32 i;
 
-	window->links = window->near;
-	if (count > 2) {
-		window->links = vd_alloc(count * sizeof(*window->links), false);
-		if (!window->links)
-			goto err_links;
-	}
+	if (!take_links(windows, window, count))
+		return -ENOMEM;
 	for (i = 0; i < count; i++)
 		if (!vd_area_make(windows, &windows->gpas, base + ((u64)i << VD_AREA_SHIFT)))
 			goto err_area;
@@ -107,10 +126,7 @@ int vd_window_link(struct vd_windows *windows, struct vd_window *window)
 	return 0;
 
 err_area:
-	if (count > 2)
-		vd_free(window->links);
-err_links:
-	window->links = window->near;
+	drop_links(windows, window);
 	return -ENOMEM;
 }
 

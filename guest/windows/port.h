@@ -79,9 +79,15 @@ static inline u32 vd_log2(u64 value)
 	return ilog2(value);
 }
 
-/* Zeroed, or NULL. Where nothing may sleep it fails early and without a word. */
+/*
+ * Zeroed, or NULL. Where nothing may sleep it fails early and without a word; the caller holds a raw
+ * spinlock then, under which the allocator is out of bounds where other spinlocks sleep.
+ */
 static inline void *vd_alloc(size_t size, bool may_sleep)
 {
+	if (!may_sleep &&
+	    (IS_ENABLED(CONFIG_PREEMPT_RT) || IS_ENABLED(CONFIG_PROVE_RAW_LOCK_NESTING)))
+		return NULL;
 	return may_sleep ? kvzalloc(size, GFP_KERNEL) : kzalloc(size, GFP_ATOMIC | __GFP_NOWARN);
 }
 

@@ -32,12 +32,13 @@ int vd_windows_create(const struct vd_windows_config *config, struct vd_windows 
 	windows->area_granules = (u32)(VD_AREA_SIZE >> windows->granule_shift);
 	windows->levels = vd_log2(windows->config.max_window) - windows->granule_shift + 1;
 	windows->areas.next = windows->areas.prev = windows->cursor = &windows->areas;
-	vd_window_pool_init(&windows->spare_windows, sizeof(struct vd_window), 64);
+	vd_window_pool_init(&windows->spare_windows, sizeof(struct vd_window), 512);
 	vd_window_pool_init(&windows->spare_areas,
 			    sizeof(struct vd_window_area) +
 				    windows->area_granules * sizeof(struct vd_window *),
-			    32);
+			    128);
 	vd_window_pool_init(&windows->spare_nodes, sizeof(struct vd_window_node), 8);
+	vd_window_pool_init(&windows->spare_links, VD_LINKS * sizeof(struct vd_window_link), 4);
 	vd_windows_refill(windows);
 	*out = windows;
 	return 0;
@@ -60,6 +61,7 @@ void vd_windows_destroy(struct vd_windows *windows)
 	vd_window_pool_finish(&windows->spare_windows);
 	vd_window_pool_finish(&windows->spare_areas);
 	vd_window_pool_finish(&windows->spare_nodes);
+	vd_window_pool_finish(&windows->spare_links);
 	vd_free(windows);
 }
 

@@ -50,7 +50,8 @@ struct vd_window {
 		struct vd_window_area *area;
 		struct vd_window_link *prev, *next;
 		bool doubled;
-	} near[2], *links;
+	} near[4], *links; /* near: windows of up to 6 MiB need no more */
+	bool links_spare; /* links is of the reserve */
 };
 
 struct vd_windows;
