@@ -60,7 +60,9 @@ static struct vd_windows_want memory_want(const void *memory, size_t size, u64 a
 	};
 }
 
-/* A window of its own for the memory. -EXDEV: the host cannot align it as asked; or why it cannot. */
+/*
+ * A window of its own for the memory. -EXDEV: the host cannot align it as asked; or why it cannot.
+ */
 static int map_memory(struct viaduct *viaduct, struct vd_windows_want *want, u64 mask, u64 *bus)
 {
 	bool hit;

@@ -59,7 +59,7 @@ static struct viaduct_exchanges copy_exchanges(struct viaduct *viaduct)
 
 static void show_requests(struct seq_file *file, const struct viaduct_counters *counters)
 {
-	line(file, "maps", counters->maps);
+	line(file, "maps", counters->hits + counters->misses);
 	line(file, "unmaps", counters->unmaps);
 	line(file, "hits", counters->hits);
 	line(file, "misses", counters->misses);

@@ -49,8 +49,7 @@ extern char *viaduct_devices;
 
 /* What every request counts; by CPU, so that a hit shares no cache line. */
 struct viaduct_counters {
-	u64 maps, unmaps; /* elements: a scatter list of 8 counts 8 */
-	u64 hits, misses;
+	u64 hits, misses, unmaps; /* elements: a scatter list of 8 counts 8 */
 	u64 lists; /* scatter lists */
 	u64 coherent_allocs, coherent_frees;
 	u64 unknown; /* unmaps of what is not mapped */
@@ -145,6 +144,9 @@ const char *viaduct_why(u32 why);
 
 /* ops.c */
 void viaduct_ops_init(struct dma_map_ops *ops);
+
+/* streaming.c */
+
 /*
  * Maps [phys, phys + want->len) for the managed device, which has to be able to reach up to `mask`.
  * 0, with the bus address and want->window; or a negative errno with want->why. Any context.
