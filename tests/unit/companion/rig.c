@@ -21,6 +21,8 @@ static const struct {
     {RIG_NEXT, RIG_PIECE, 0x400000, RW, false},
     {RIG_READ_ONLY, RIG_PIECE, 0x500000, VD_ACCESS_READ, false},
     {RIG_NO_FILE, RIG_PIECE, 0, RW, true},
+    {RIG_ODD, 0x7000, 0x602000, RW, false},
+    {RIG_ASKEW, RIG_PIECE, 0x701000, RW, false},
     {RIG_DATA, RIG_DATA_SIZE, 0x800000, RW, false},
 };
 

@@ -8,6 +8,8 @@
  *   0x300000     64 KiB   the neighbour of that, elsewhere in the file
  *   0x800000     64 KiB   the device may read it only
  *   0xa00000     64 KiB   without a descriptor
+ *   0xb02000     28 KiB   one granule of 16 KiB, half of one before it and a page behind it
+ *   0xc00000     64 KiB   in the file a page further than its granule
  *   0x40000000   64 MiB   what is mapped
  */
 #ifndef TESTS_UNIT_COMPANION_RIG_H
@@ -30,6 +32,8 @@
 #define RIG_NEXT      0x300000ull
 #define RIG_READ_ONLY 0x800000ull
 #define RIG_NO_FILE   0xa00000ull
+#define RIG_ODD       0xb02000ull
+#define RIG_ASKEW     0xc00000ull
 #define RIG_PIECE     0x10000ull
 #define RIG_DATA      0x40000000ull
 #define RIG_DATA_SIZE 0x4000000ull

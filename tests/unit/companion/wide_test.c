@@ -102,6 +102,32 @@ static void each_refusal_says_why(void **state)
     rig_check_use(r, FAKE_GRANULE, 1);
 }
 
+static void granules_that_are_not_all_the_guests_are_not_mapped(void **state)
+{
+    struct rig *r = *state;
+
+    assert_int_equal(rig_map_wide(r, RIG_ODD, 1, 0, 0).why, VD_APPLE_DMA_WHY_NOT_RAM);
+    assert_int_equal(rig_map_wide(r, RIG_ODD + 0x1fff, 2, 0, 0).why, VD_APPLE_DMA_WHY_NOT_RAM);
+    assert_int_equal(rig_map_wide(r, RIG_ODD + 0x5fff, 2, 0, 0).why, VD_APPLE_DMA_WHY_NOT_RAM);
+    assert_int_equal(rig_map_wide(r, RIG_ODD + 0x6000, 0x1000, 0, 0).why, VD_APPLE_DMA_WHY_NOT_RAM);
+    assert_int_equal(rig_map_wide(r, RIG_ODD + 0x2000, 0x4000, 0, 0).why, 0);
+    rig_check_use(r, FAKE_GRANULE, 1);
+}
+
+/* What counts is where the granules of the host's memory are; the guest pays for both that it touches. */
+static void memory_that_lies_askew_is_mapped_where_it_is(void **state)
+{
+    struct rig *r = *state;
+    struct rig_wide got;
+
+    assert_int_equal(rig_map_wide(r, RIG_ASKEW, 1, 0, 0).why, VD_APPLE_DMA_WHY_NOT_RAM);
+    got = rig_map_wide(r, RIG_ASKEW + 0x4000, 0x4000, 0, 4096);
+    assert_int_equal(got.why, 0);
+    assert_int_equal(got.segments[0].iova.value % FAKE_GRANULE, 0x1000);
+    rig_check_use(r, 2 * FAKE_GRANULE, 1);
+    assert_int_equal(rig_map_wide(r, RIG_ASKEW + 0x4000, 1, 0, FAKE_GRANULE).why, VD_APPLE_DMA_WHY_ALIGNMENT);
+}
+
 static void a_gone_device_and_a_host_that_refuses_are_told_apart(void **state)
 {
     struct rig *r = *state;
@@ -344,6 +370,8 @@ int main(void)
         WIDE(segments_cover_exactly_what_was_asked),
         WIDE(more_segments_than_room_is_told),
         WIDE(each_refusal_says_why),
+        WIDE(granules_that_are_not_all_the_guests_are_not_mapped),
+        WIDE(memory_that_lies_askew_is_mapped_where_it_is),
         WIDE(a_gone_device_and_a_host_that_refuses_are_told_apart),
         cmocka_unit_test(errors_of_the_domain_have_their_reasons),
         WIDE(the_command_page_tells_what_is_in_use),
