@@ -55,16 +55,36 @@ wait_until() {
     done
 }
 
-# viaduct.timeout=SECONDS is how long the nvme driver waits for a command before it acts.
+# load NAME PARAMETER...: a module of /modules.
+load() {
+    module=$1
+    shift
+    insmod "/modules/$module.ko" "$@" || {
+        say "note: $module does not load"
+        return 1
+    }
+}
+
+# viaduct.dma_parameters=NAME=VALUE,... goes to the module of the paravirt strategy.
+load_dma() {
+    # shellcheck disable=SC2046 # words
+    load viaduct_dma $(echo "${vd_dma_parameters:-}" | tr ',' ' ')
+}
+
+# The nvme driver with what it needs, and viaduct_dma as viaduct.dma= says: before it (the default), after it, or not at
+# all. Modules of tests are loaded by the bodies that want them. viaduct.timeout=SECONDS is how long the nvme driver
+# waits for a command before it acts.
 load_modules() {
-    while read -r module; do
+    if [ "${vd_dma:-before}" = before ] && [ -e /modules/viaduct_dma.ko ]; then load_dma; fi
+    while read -r name; do
         parameters=
-        if [ "$module" = nvme-core.ko ] && [ -n "${vd_timeout:-}" ]; then
+        if [ "$name" = nvme-core.ko ] && [ -n "${vd_timeout:-}" ]; then
             parameters="io_timeout=$vd_timeout admin_timeout=$vd_timeout"
         fi
         # shellcheck disable=SC2086 # words
-        insmod "/modules/$module" $parameters || say "note: $module does not load"
+        load "${name%.ko}" $parameters
     done </modules/list
+    if [ "${vd_dma:-before}" = after ]; then load_dma; fi
 }
 
 # The PCI addresses of NVMe controllers, in order.
