@@ -284,9 +284,32 @@ def a_run_that_cannot_start_says_why(t):
     with open(path, 'ab') as image:
         image.write(b'x')
     done = subprocess.run([t.setting.viaduct, 'run', '--vfio', f'host=sim:nvme,image={path}', '--kernel',
-                           t.setting.kernels['6.1'][0]], env=t.environment(), capture_output=True, text=True,
+                           t.setting.vmlinuz['6.1']], env=t.environment(), capture_output=True, text=True,
                           timeout=30, stdin=subprocess.DEVNULL, check=False)
     t.fact('an image that is no multiple of the sector is refused', done.returncode in (1, 2), done)
     t.fact('and named', path in done.stderr, done.stderr)
     left = [name for _, _, names in os.walk(t.runtime) for name in names]
     t.same('no socket is left', [], left)
+
+
+def boots(t, kernel, machine='x86_64', memory=512):
+    guest = Guest(t, [], 'boots', kernel, fio=False, memory=memory)
+    t.same('the guest runs to its end', 0, guest.finish('boots', 240))
+    t.same('it is the machine that was meant', machine, guest.console.data.get('machine'))
+    return guest.console.data.get('release') or ''
+
+
+@case
+def the_newest_kernel_of_debian_takes_the_modules(t):
+    release = boots(t, 'newest')
+    t.fact('it is newer than those of Debian 12', int(release.split('.')[0]) > 6, release)
+
+
+@case
+def the_debug_kernel_takes_the_modules(t):
+    t.fact('it is the one that was built', boots(t, 'debug', memory=1024).endswith('-viaduct-debug'))
+
+
+@case
+def an_arm64_kernel_takes_the_modules(t):
+    boots(t, 'arm64', 'aarch64')

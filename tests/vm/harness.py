@@ -5,6 +5,7 @@ Every wait is bounded and fails with a reason; every process is one this program
 when its case ends; every file lies in the case's own folder, which stays for whoever reads a failure.
 """
 
+import collections
 import contextlib
 import hashlib
 import json
@@ -19,6 +20,8 @@ import threading
 import time
 
 MIB = 1 << 20
+TOOLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../tools')
+CANNOT = 77  # the exit code of a tool where this machine does not let it
 BOOT_PATIENCE = 120  # seconds; an emulated guest on a busy machine
 STEP_PATIENCE = 90
 
@@ -230,19 +233,21 @@ class Server(Program):
 class Guest:
     """A QEMU of our own on a server's sockets, with control of everything."""
 
-    def __init__(self, case, sockets, test, kernel='6.1', share='on', arguments='', reboots=False, name='guest'):
+    def __init__(self, case, sockets, test, kernel='6.1', share='on', arguments='', reboots=False, name='guest', fio=True,
+                 memory=512):
         self.case = case
         self.qmp_path = case.socket_path(f'{name}.qmp')
-        words = [case.setting.qemu, '-nodefaults', '-no-user-config', '-accel', 'tcg,thread=single', '-cpu', 'max',
-                 '-smp', '2', '-m', '512M', '-display', 'none',
+        arch = KERNELS[kernel].arch
+        words = [case.setting.qemu(arch), '-nodefaults', '-no-user-config', '-accel', 'tcg,thread=single',
+                 '-cpu', CPUS[arch], '-smp', '2', '-m', f'{memory}M', '-display', 'none',
                  '-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console',
                  '-qmp', f'unix:{self.qmp_path},server=on,wait=off']
         if share == 'none':
-            words += ['-machine', 'q35']
+            words += ['-machine', MACHINES[arch]]
         else:
-            words += ['-machine', 'q35,memory-backend=mem0',
-                      '-object', f'memory-backend-memfd,id=mem0,size=512M,share={share}']
-        words += case.setting.kernel_words(kernel, test, arguments)
+            words += ['-machine', f'{MACHINES[arch]},memory-backend=mem0',
+                      '-object', f'memory-backend-memfd,id=mem0,size={memory}M,share={share}']
+        words += case.setting.kernel_words(kernel, test, arguments, fio)
         if not reboots:
             words.append('-no-reboot')
         for i, path in enumerate(sockets):
@@ -274,11 +279,16 @@ class Guest:
 class Run:
     """`viaduct run`, which starts its own QEMU."""
 
-    def __init__(self, case, hosts, test, kernel='6.1', arguments='', qemu=('-no-reboot',), name='run'):
-        words = [case.setting.viaduct, 'run', '--accel', 'tcg', '--memory', '512', '--cpus', '1']
+    def __init__(self, case, hosts, test, kernel='6.1', arguments='', qemu=('-no-reboot',), name='run', fio=True,
+                 memory=512):
+        arch = KERNELS[kernel].arch
+        words = [case.setting.viaduct, 'run', '--accel', 'tcg', '--memory', str(memory), '--cpus', '1',
+                 '--arch', arch, '--qemu', case.setting.qemu(arch)]
+        if arch == 'aarch64':
+            qemu = (*qemu, '-cpu', CPUS[arch])  # of two, QEMU takes the last
         for host in hosts:
             words += ['--vfio', f'host={host}']
-        kernel_words = case.setting.kernel_words(kernel, test, arguments)
+        kernel_words = case.setting.kernel_words(kernel, test, arguments, fio)
         words += ['--kernel', kernel_words[1], '--initrd', kernel_words[3], '--append', kernel_words[5], '--', *qemu]
         self.program = Program(case, name, words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.console = Console(case, name, self.program.process.stdout, self.program.process.stdin)
@@ -288,15 +298,70 @@ class Run:
         return self.program.wait()
 
 
+Kernel = collections.namedtuple('Kernel', 'arch version console')
+KERNELS = {
+    '6.1': Kernel('x86_64', '6.1', 'ttyS0'),
+    '6.12': Kernel('x86_64', '6.12', 'ttyS0'),
+    'newest': Kernel('x86_64', 'newest', 'ttyS0'),
+    'debug': Kernel('x86_64', 'debug', 'ttyS0'),
+    'arm64': Kernel('aarch64', '6.12', 'ttyAMA0'),
+}
+# MSI through vfio-user needs the ITS; pointer authentication and SVE only cost time here.
+MACHINES = {'x86_64': 'q35', 'aarch64': 'virt,gic-version=3,its=on'}
+CPUS = {'x86_64': 'max', 'aarch64': 'max,pauth=off,sve=off'}
+
+
+class Made(dict):
+    """What is made when it is first asked for, once, by whichever thread asks first."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make, self.lock, self.locks = make, threading.Lock(), collections.defaultdict(threading.Lock)
+
+    def __missing__(self, key):
+        with self.lock:
+            own = self.locks[key]
+        with own:
+            if key not in self:
+                self[key] = self.make(key)
+            return self[key]
+
+
 class Setting:
-    """What all cases share: programs and the files guests boot."""
+    """What all cases share: programs and the files guests boot. Nothing is fetched or built before it is needed."""
 
-    def __init__(self, viaduct, qemu, kernels, folder):
-        self.viaduct, self.qemu, self.kernels, self.folder = viaduct, qemu, kernels, folder
+    def __init__(self, viaduct, folder):
+        self.viaduct, self.folder = viaduct, folder
+        self.qemus = Made(lambda arch: self.tool('qemu', '--arch', arch))
+        self.vmlinuz = Made(lambda name: self.tool('kernel', '--headers', *self.choice(name)) + '/vmlinuz')
+        self.initramfs = Made(lambda wanted: self.tool(
+            'initramfs', '--arch', KERNELS[wanted[0]].arch, '--kernel', KERNELS[wanted[0]].version,
+            *(['--fio'] if wanted[1] else [])))
 
-    def kernel_words(self, kernel, test, arguments):
-        vmlinuz, initramfs = self.kernels[kernel]
-        append = f'console=ttyS0 quiet panic=-1 viaduct.test={test} {arguments}'
+    @staticmethod
+    def choice(name):
+        return '--arch', KERNELS[name].arch, KERNELS[name].version
+
+    @staticmethod
+    def tool(name, *words):
+        """The last line of one of tools/, which says on stderr what it is at."""
+        done = subprocess.run([os.path.join(TOOLS, name), *words], text=True, stdout=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL, check=False)
+        if done.returncode == CANNOT:
+            raise Skip(f'this machine cannot prepare it: tools/{name} {" ".join(words)}')
+        if done.returncode:
+            raise Broken(f'tools/{name} {" ".join(words)} left with {done.returncode}')
+        return done.stdout.strip()
+
+    def qemu(self, arch='x86_64'):
+        return self.qemus[arch]
+
+    def prepare(self, name, fio=True):
+        return self.qemu(KERNELS[name].arch), self.vmlinuz[name], self.initramfs[name, fio]
+
+    def kernel_words(self, kernel, test, arguments, fio=True):
+        _, vmlinuz, initramfs = self.prepare(kernel, fio)
+        append = f'console={KERNELS[kernel].console} quiet panic=-1 viaduct.test={test} {arguments}'
         return ['-kernel', vmlinuz, '-initrd', initramfs, '-append', append.strip()]
 
 
@@ -320,7 +385,7 @@ class Case:
         return os.path.join(self.runtime, name)
 
     def environment(self):
-        return {**os.environ, 'XDG_RUNTIME_DIR': self.runtime, 'VIADUCT_QEMU': self.setting.qemu,
+        return {**os.environ, 'XDG_RUNTIME_DIR': self.runtime, 'VIADUCT_QEMU': self.setting.qemu(),
                 'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=1', 'UBSAN_OPTIONS': 'halt_on_error=1'}
 
     def fact(self, text, good, why=''):
