@@ -227,7 +227,8 @@ static inline bool vd_window_covers(const struct vd_window *window, u64 gpa, u64
 /* memory.c */
 void vd_window_pool_give(struct vd_window_pool *pool, void *memory);
 void vd_window_pool_init(struct vd_window_pool *pool, size_t size, int wanted);
-void *vd_window_pool_take(struct vd_window_pool *pool); /* locked; zeroed; NULL: there is none */
+/* Locked. Zeroed; NULL: there is none, or no more than are to be kept. */
+void *vd_window_pool_take(struct vd_window_pool *pool, int keep);
 void vd_window_pool_finish(struct vd_window_pool *pool);
 /* Locked. The area, made if need be; NULL: no memory. */
 struct vd_window_area *vd_area_make(struct vd_windows *windows, struct vd_window_node *root,

@@ -42,9 +42,9 @@ void vd_window_pool_give(struct vd_window_pool *pool, void *memory)
 	pool_push(pool, memory);
 }
 
-void *vd_window_pool_take(struct vd_window_pool *pool)
+void *vd_window_pool_take(struct vd_window_pool *pool, int keep)
 {
-	void *memory = pool_pop(pool);
+	void *memory = vd_atomic_read(&pool->count) > keep ? pool_pop(pool) : NULL;
 
 	return memory ? memory : vd_alloc(pool->size, false);
 }
@@ -97,8 +97,12 @@ struct vd_window_area *vd_area_make(struct vd_windows *windows, struct vd_window
 	for (level = 2;; level--) {
 		next = node->slots[vd_node_slot(address, level)];
 		if (!next) {
-			next = vd_window_pool_take(level > 0 ? &windows->spare_nodes
-							     : &windows->spare_areas);
+			struct vd_window_pool *pool =
+				level > 0 ? &windows->spare_nodes : &windows->spare_areas;
+
+			/* A plan leaves some to its commit, which needs them for bus addresses. */
+			next = vd_window_pool_take(pool,
+						   root == &windows->gpas ? pool->wanted / 4 : 0);
 			if (!next)
 				return NULL;
 			if (level == 0)

@@ -17,7 +17,7 @@ struct vd_window *vd_window_new(struct vd_windows *windows)
 		windows->free = window->next;
 		return window;
 	}
-	window = vd_window_pool_take(&windows->spare_windows);
+	window = vd_window_pool_take(&windows->spare_windows, 0);
 	if (!window)
 		return NULL;
 	vd_atomic_set_release(&window->refs, VD_WINDOW_DEAD);
@@ -42,7 +42,7 @@ static bool take_links(struct vd_windows *windows, struct vd_window *window, u32
 	if (count <= sizeof(window->near) / sizeof(window->near[0]))
 		return true;
 	window->links_spare = count <= VD_LINKS;
-	window->links = window->links_spare ? vd_window_pool_take(&windows->spare_links)
+	window->links = window->links_spare ? vd_window_pool_take(&windows->spare_links, 0)
 					    : vd_alloc(count * sizeof(*window->links), false);
 	if (window->links)
 		return true;

@@ -37,7 +37,7 @@ int vd_windows_create(const struct vd_windows_config *config, struct vd_windows 
 			    sizeof(struct vd_window_area) +
 				    windows->area_granules * sizeof(struct vd_window *),
 			    128);
-	vd_window_pool_init(&windows->spare_nodes, sizeof(struct vd_window_node), 8);
+	vd_window_pool_init(&windows->spare_nodes, sizeof(struct vd_window_node), 12);
 	vd_window_pool_init(&windows->spare_links, VD_LINKS * sizeof(struct vd_window_link), 4);
 	vd_windows_refill(windows);
 	*out = windows;

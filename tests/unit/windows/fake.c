@@ -12,7 +12,9 @@ void fake_init(struct fake *fake, const struct vd_windows_config *config, uint64
     fake->granules = aperture / config->granule;
     fake->taken = calloc(fake->granules, 1);
     fake->table = calloc(FAKE_IDS, sizeof(*fake->table));
+    fake->owners = calloc(fake->granules, sizeof(*fake->owners));
     assert_non_null(fake->taken);
+    assert_non_null(fake->owners);
     assert_non_null(fake->table);
     assert_int_equal(vd_windows_create(config, &fake->windows), 0);
 }
@@ -30,6 +32,7 @@ void fake_finish(struct fake *fake)
     assert_int_equal(fake->errors, 0);
     vd_windows_destroy(fake->windows);
     free(fake->taken);
+    free(fake->owners);
     free(fake->table);
 }
 
@@ -81,6 +84,25 @@ static uint32_t why_not(struct fake *fake, const struct vd_windows_map *map)
     return 0;
 }
 
+static uint64_t new_id(struct fake *fake)
+{
+    assert_true(fake->mappings < FAKE_IDS - 1);
+    do
+        fake->next_id = fake->next_id % (FAKE_IDS - 1) + 1;
+    while (fake->table[fake->next_id].mapped);
+    return fake->next_id;
+}
+
+static void note_owner(struct fake *fake, const struct fake_mapping *mapping, bool mapped)
+{
+    uint64_t gpa = mapping->gpa, granule = fake->config.granule;
+
+    for (uint32_t i = 0; i < mapping->nr_segments; i++)
+        for (uint64_t at = 0; at < mapping->segments[i].len; at += granule, gpa += granule)
+            __atomic_store_n(&fake->owners[(mapping->segments[i].bus - FAKE_BUS + at) / granule],
+                             mapped ? gpa : UINT64_MAX, __ATOMIC_RELAXED);
+}
+
 static void host_map(struct fake *fake, struct vd_windows_map *map)
 {
     uint64_t granule = fake->config.granule, granules = map->size / granule, rest = granules;
@@ -110,14 +132,14 @@ static void host_map(struct fake *fake, struct vd_windows_map *map)
         free_segments(fake, map->segments, map->nr_segments);
         return;
     }
-    assert_true(fake->next_id < FAKE_IDS);
-    map->id = fake->next_id++;
+    map->id = new_id(fake);
     fake->table[map->id] = (struct fake_mapping){.gpa = map->gpa,
                                                  .size = map->size,
                                                  .access = map->access,
                                                  .nr_segments = map->nr_segments,
                                                  .mapped = true};
     memcpy(fake->table[map->id].segments, map->segments, sizeof(map->segments));
+    note_owner(fake, &fake->table[map->id], true);
     fake->used += map->size;
     fake->mappings++;
     fake->maps++;
@@ -132,6 +154,7 @@ static void host_unmap(struct fake *fake, uint64_t id)
         return;
     }
     mapping->mapped = false;
+    note_owner(fake, mapping, false);
     free_segments(fake, mapping->segments, mapping->nr_segments);
     fake->used -= mapping->size;
     fake->mappings--;
@@ -148,6 +171,14 @@ void fake_exchange(struct fake *fake, struct vd_windows_batch *batch)
         fake->last = batch->maps[i];
         host_map(fake, &batch->maps[i]);
     }
+}
+
+void fake_forget(struct fake *fake)
+{
+    vd_windows_forget(fake->windows);
+    for (uint64_t id = 0; id < FAKE_IDS; id++)
+        if (fake->table[id].mapped)
+            host_unmap(fake, id);
 }
 
 void fake_run(struct fake *fake, struct vd_windows_want *wants, uint32_t count)

@@ -13,12 +13,7 @@
 #include "proto/apple_dma.h"
 #include "windows/windows.h"
 
-enum {
-    FAKE_GRANULE = 16384,
-    FAKE_RW = VD_WINDOW_READ | VD_WINDOW_WRITE,
-    FAKE_BATCH = 64,
-    FAKE_IDS = 1 << 18
-};
+enum { FAKE_GRANULE = 16384, FAKE_RW = VD_WINDOW_READ | VD_WINDOW_WRITE, FAKE_BATCH = 64, FAKE_IDS = 4096 };
 
 #define FAKE_BUS UINT64_C(0x80000000)
 #define KIB      UINT64_C(1024)
@@ -41,6 +36,7 @@ struct fake {
     uint8_t *taken;                       /* by granule of the aperture */
     struct fake_mapping *table;           /* by id */
     uint64_t next_id;
+    uint64_t *owners;          /* by granule of the aperture: the GPA behind it, all ones: none; atomic */
     uint32_t refuse, refusals; /* `refusals` times the answer is `refuse` */
     uint64_t refuse_above;     /* only maps larger than this; 0: all */
     uint32_t split;            /* parts a mapping comes in when there is room in the answer */
@@ -69,6 +65,8 @@ int fake_refused(struct fake *fake, uint64_t gpa, uint64_t len, uint32_t access)
 void fake_put(struct fake *fake, struct vd_window *window);
 /* Unmaps what is idle in the range; returns how many went. */
 uint32_t fake_reap(struct fake *fake, uint64_t gpa, uint64_t len);
+/* The host has released everything. */
+void fake_forget(struct fake *fake);
 /* The exchange with the host of a plan that the test makes itself. */
 void fake_exchange(struct fake *fake, struct vd_windows_batch *batch);
 /* Asserts that the window is one the host has, with the same segments, and covers the range. */
