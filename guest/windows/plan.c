@@ -310,11 +310,9 @@ static int take_segments(const struct vd_windows *windows, const struct vd_windo
 static void count_made(struct vd_windows *windows, const struct vd_windows_want *want,
 		       const struct vd_window *window)
 {
-	struct vd_windows_stats *stats = &windows->stats;
-	u32 size = vd_log2(window->size >> windows->granule_shift);
+	const u32 most = sizeof(windows->stats.sizes) / sizeof(windows->stats.sizes[0]) - 1;
+	u32 size = (u32)vd_min(vd_log2(window->size >> windows->granule_shift), most);
 
-	if (size >= sizeof(stats->sizes) / sizeof(stats->sizes[0]))
-		size = sizeof(stats->sizes) / sizeof(stats->sizes[0]) - 1;
 	VD_STAT_ADD(windows, sizes[size], 1);
 	VD_STAT_ADD(windows, shrunk, want->cap != 0);
 }

@@ -136,6 +136,29 @@ static void the_reserve_serves_where_nothing_can_be_allocated(void **state)
     fake_finish(&fake);
 }
 
+static void refusals_and_evictions_take_no_memory(void **state)
+{
+    struct fake fake;
+
+    arm(0, false);
+    fake_init_small(&fake);
+    fake_put(&fake, fake_map(&fake, GIB, 4096));
+    fake_reap(&fake, 0, UINT64_MAX);
+    vd_windows_refill(fake.windows);
+    arm(0, false);
+    for (unsigned i = 0; i < 2000; i++) {
+        fake.refuse = VD_APPLE_DMA_WHY_HOST;
+        fake.refusals = 100;
+        fake_refused(&fake, GIB, 4096, FAKE_RW);
+        fake.refusals = 0;
+        fake_put(&fake, fake_map(&fake, GIB, 4096));
+        fake_reap(&fake, 0, UINT64_MAX);
+    }
+    vd_windows_refill(fake.windows);
+    assert_int_equal(allocations, 0);
+    fake_finish(&fake);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -143,6 +166,7 @@ int main(void)
         cmocka_unit_test(one_failure_is_made_up_for),
         cmocka_unit_test(without_memory_wants_fail_and_nothing_is_lost),
         cmocka_unit_test(the_reserve_serves_where_nothing_can_be_allocated),
+        cmocka_unit_test(refusals_and_evictions_take_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
