@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The commands of the project; Meson and Ninja do the building. `make help` lists them.
 #
-# Variables: PREFIX and DESTDIR (install), BENCH=AREA (bench), KERNEL=6.1|6.12 (demo, guest), ONLY=PHASE (test),
+# Variables: PREFIX and DESTDIR (install), BENCH=AREA (bench), KERNEL=6.1|6.12 (demo, guest), DEMO=paravirt|identity (demo),
+# ONLY=PHASE (test),
 # VIADUCT_BUILD (the build directory), VIADUCT_QEMU (a QEMU to use), VIADUCT_ACCEL (tcg, kvm).
 
 MAKEFLAGS += --no-print-directory
@@ -21,7 +22,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## boot a stock guest whose disk Viaduct passes through, and compare the data
-	@tools/demo $(if $(KERNEL),--kernel $(KERNEL))
+	@tools/demo $(if $(KERNEL),--kernel $(KERNEL)) $(if $(filter identity,$(DEMO)),--identity)
 
 test: ## run every check; the last line is the count
 	@tools/test $(if $(ONLY),--only $(ONLY))
