@@ -28,3 +28,10 @@ check "the guest writes and flushes" \
 forget "$disk"
 dd if="$disk" of=/tmp/back bs=1M skip="$vd_seek" count="$vd_count" 2>/dev/null
 check "the guest reads back what it wrote" cmp /tmp/pattern /tmp/back
+
+# Where the guest asks for its mappings (strategy paravirt), how often it had to.
+mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+for stats in /sys/kernel/debug/viaduct_dma/*/stats; do
+    if [ ! -e "$stats" ]; then continue; fi
+    echo "viaduct_dma: $(sed -n 's/^maps //p' "$stats") requests for DMA, $(sed -n 's/^doorbells //p' "$stats") questions to the host"
+done
