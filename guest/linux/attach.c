@@ -350,11 +350,10 @@ static int go_live(struct viaduct *viaduct)
 	return err;
 }
 
+/* By name, for a device that has left its bus has lost its links, too. */
 static void unlink_device(struct viaduct *viaduct)
 {
-	if (viaduct->link)
-		device_link_del(viaduct->link);
-	viaduct->link = NULL;
+	device_link_remove(&viaduct->managed->dev, &viaduct->companion->dev);
 }
 
 static void unclaim(struct viaduct *viaduct)
@@ -389,7 +388,7 @@ static int attach(struct viaduct *viaduct)
 	if (err)
 		return err;
 	/* Orders suspend, resume and shutdown; drivers coming and going are our own business. */
-	viaduct->link = device_link_add(dev, &viaduct->companion->dev, DL_FLAG_STATELESS);
+	device_link_add(dev, &viaduct->companion->dev, DL_FLAG_STATELESS);
 	err = make_windows(viaduct);
 	if (err)
 		goto err_link;

@@ -120,7 +120,7 @@ static void reset(struct viaduct_channel *channel)
 
 static void negotiate(struct viaduct_channel *channel)
 {
-	u32 offered = reg_read(channel, VD_APPLE_DMA_REG_FEATURES);
+	u32 offered = reg_read(channel, VD_APPLE_DMA_REG_FEATURES) & viaduct_features;
 
 	/* Nothing of ours is of use without the wide layouts. */
 	channel->features = 0;

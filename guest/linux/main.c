@@ -41,6 +41,11 @@ module_param_named(devices, viaduct_devices, charp, 0444);
 MODULE_PARM_DESC(devices, "COMPANION=DEVICE[,...]: which device a companion manages, as "
 			  "[domain:]bus:device.function");
 
+unsigned int viaduct_features = ~0u;
+module_param_named(features, viaduct_features, uint, 0444);
+MODULE_PARM_DESC(features,
+		 "Extensions to use if the companion has them; 0: plain version 2 (default: all)");
+
 static int allocate(struct viaduct *viaduct)
 {
 	struct vd_windows_batch *batch = &viaduct->batch;

@@ -43,7 +43,7 @@ enum {
 
 /* Module parameters, constant once loaded (main.c). */
 extern bool viaduct_strict;
-extern unsigned int viaduct_max_window, viaduct_arena_size;
+extern unsigned int viaduct_max_window, viaduct_arena_size, viaduct_features;
 extern unsigned long viaduct_limit_bytes, viaduct_limit_mappings;
 extern char *viaduct_devices;
 
@@ -87,7 +87,6 @@ struct viaduct {
 	struct pci_dev *managed; /* with a reference; NULL: not found yet. Under viaduct_claims */
 	struct dma_map_ops
 		ops; /* the managed device's: a request finds its struct viaduct by container_of */
-	struct device_link *link;
 	bool installed; /* drivers that bind get our ops */
 	bool removing; /* nothing is attached any more */
 	unsigned long flags; /* VIADUCT_REBIND, VIADUCT_DEPARTED */
