@@ -41,10 +41,10 @@ static void element_done(const struct listing *listing, struct scatterlist *sg, 
 
 static bool element_hit(struct listing *listing, struct scatterlist *sg)
 {
-	struct vd_windows_want want = element_want(listing, sg);
-	u64 bus;
+	u64 bus = map_hit(listing->viaduct, sg_phys(sg), sg->length ?: 1, listing->access,
+			  listing->mask);
 
-	if (!try_hit(listing->viaduct, &want, listing->mask, &bus, &listing->reaping))
+	if (unlikely(bus == DMA_MAPPING_ERROR))
 		return false;
 	element_done(listing, sg, bus, true);
 	return true;

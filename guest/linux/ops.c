@@ -9,22 +9,37 @@
 #include "streaming.h"
 #include "trace.h"
 
-static dma_addr_t map_range(struct device *dev, phys_addr_t phys, size_t size,
-			    enum dma_data_direction dir, unsigned long attrs)
+static noinline dma_addr_t map_slowly(struct device *dev, u64 gpa, u64 len, u32 access, u64 mask,
+				      unsigned long attrs)
 {
 	struct viaduct *viaduct = viaduct_of(dev);
-	struct vd_windows_want want = {.gpa = phys, .len = size ?: 1, .access = access_of(dir)};
+	struct vd_windows_want want = {.gpa = gpa, .len = len, .access = access};
 	bool hit;
 	u64 bus;
 	int err;
 
-	err = viaduct_map_want(viaduct, &want, reach_of(dev), &bus, &hit);
+	err = viaduct_map_want(viaduct, &want, mask, &bus, &hit);
 	count_map(viaduct, hit);
 	if (err) {
 		viaduct_refused(viaduct, dev, &want, attrs & DMA_ATTR_NO_WARN);
 		return DMA_MAPPING_ERROR;
 	}
-	trace_viaduct_map(dev, bus, want.gpa, want.len, hit);
+	trace_viaduct_map(dev, bus, gpa, len, hit);
+	return bus;
+}
+
+static dma_addr_t map_range(struct device *dev, phys_addr_t phys, size_t size,
+			    enum dma_data_direction dir, unsigned long attrs)
+{
+	struct viaduct *viaduct = viaduct_of(dev);
+	u64 len = size ?: 1, mask = reach_of(dev), bus;
+	u32 access = access_of(dir);
+
+	bus = map_hit(viaduct, phys, len, access, mask);
+	if (unlikely(bus == DMA_MAPPING_ERROR))
+		return map_slowly(dev, phys, len, access, mask, attrs);
+	count_map(viaduct, true);
+	trace_viaduct_map(dev, bus, phys, len, true);
 	return bus;
 }
 

@@ -142,7 +142,8 @@ void viaduct_unmap(struct viaduct *viaduct, struct device *dev, u64 bus, size_t 
 		unknown(viaduct, dev, bus, size);
 		return;
 	}
-	trace_viaduct_unmap(dev, bus, vd_window_gpa(window, bus), size);
+	if (trace_viaduct_unmap_enabled())
+		trace_viaduct_unmap(dev, bus, vd_window_gpa(window, bus), size);
 	put_window(viaduct, window, reaping);
 }
 
