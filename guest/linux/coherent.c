@@ -49,14 +49,18 @@ static u64 reach_of(struct device *dev)
 	return min_not_zero(dev->coherent_dma_mask, dev->bus_dma_limit);
 }
 
-static struct vd_windows_want memory_want(const void *memory, size_t size, u64 align)
+/* A companion that does not align is not asked to. */
+static struct vd_windows_want memory_want(const struct viaduct *viaduct, const void *memory,
+					  size_t size, u64 align)
 {
+	bool aligns = viaduct->channel.features & VD_APPLE_DMA_FEATURE_ALIGN;
+
 	return (struct vd_windows_want){
 		.gpa = virt_to_phys((void *)memory),
 		.len = size,
 		.access = VD_WINDOW_READ | VD_WINDOW_WRITE,
 		.exact = true,
-		.align = align,
+		.align = aligns ? align : 0,
 	};
 }
 
@@ -70,12 +74,6 @@ static int map_memory(struct viaduct *viaduct, struct vd_windows_want *want, u64
 
 	if (err && want->why == VD_APPLE_DMA_WHY_ALIGNMENT)
 		return -EXDEV;
-	if (!err && want->align && *bus & (want->align - 1)) {
-		viaduct_put(viaduct, want->window);
-		want->window = NULL;
-		want->why = VD_APPLE_DMA_WHY_ALIGNMENT;
-		return -EXDEV;
-	}
 	return err;
 }
 
@@ -164,11 +162,11 @@ static struct arena *arena_alloc(size_t size)
 /* Maps it aligned to its size, or else somewhere. */
 static int arena_map(struct viaduct *viaduct, struct arena *arena)
 {
-	struct vd_windows_want want = memory_want(arena->memory, arena->size, arena->size);
+	struct vd_windows_want want = memory_want(viaduct, arena->memory, arena->size, arena->size);
 	int err = map_memory(viaduct, &want, ~0ULL, &arena->bus);
 
 	if (err == -EXDEV) {
-		want = memory_want(arena->memory, arena->size, 0);
+		want = memory_want(viaduct, arena->memory, arena->size, 0);
 		err = map_memory(viaduct, &want, ~0ULL, &arena->bus);
 	}
 	arena->window = want.window;
@@ -293,14 +291,14 @@ static int block_map(struct viaduct *viaduct, struct block *block, struct vd_win
 	u64 align = roundup_pow_of_two(block->size);
 	int err;
 
-	*want = memory_want(block->memory, block->size, align);
+	*want = memory_want(viaduct, block->memory, block->size, align);
 	err = map_memory(viaduct, want, mask, bus);
 	if (err == -EXDEV && align > SZ_2M) {
-		*want = memory_want(block->memory, block->size, SZ_2M);
+		*want = memory_want(viaduct, block->memory, block->size, SZ_2M);
 		err = map_memory(viaduct, want, mask, bus);
 	}
 	if (err == -EXDEV) {
-		*want = memory_want(block->memory, block->size, 0);
+		*want = memory_want(viaduct, block->memory, block->size, 0);
 		err = map_memory(viaduct, want, mask, bus);
 	}
 	block->window = want->window;

@@ -15,14 +15,23 @@
 static struct dentry *viaduct_root;
 
 static const char *const why_names[VIADUCT_WHYS] = {
-	[VD_APPLE_DMA_WHY_NONE] = "other",	  [VD_APPLE_DMA_WHY_LENGTH] = "length",
-	[VD_APPLE_DMA_WHY_NOT_RAM] = "not_ram",	  [VD_APPLE_DMA_WHY_ACCESS] = "access",
-	[VD_APPLE_DMA_WHY_FLAGS] = "flags",	  [VD_APPLE_DMA_WHY_BYTES] = "bytes",
-	[VD_APPLE_DMA_WHY_MAPPINGS] = "mappings", [VD_APPLE_DMA_WHY_SPACE] = "space",
-	[VD_APPLE_DMA_WHY_SEGMENTS] = "segments", [VD_APPLE_DMA_WHY_ALIGNMENT] = "alignment",
-	[VD_APPLE_DMA_WHY_EXISTS] = "exists",	  [VD_APPLE_DMA_WHY_UNKNOWN_ID] = "unknown_id",
-	[VD_APPLE_DMA_WHY_GONE] = "gone",	  [VD_APPLE_DMA_WHY_MEMORY] = "memory",
-	[VD_APPLE_DMA_WHY_HOST] = "host",	  [VIADUCT_WHYS - 1] = "unnamed",
+	[VD_APPLE_DMA_WHY_NONE] = "other",
+	[VD_APPLE_DMA_WHY_LENGTH] = "length",
+	[VD_APPLE_DMA_WHY_NOT_RAM] = "not_ram",
+	[VD_APPLE_DMA_WHY_ACCESS] = "access",
+	[VD_APPLE_DMA_WHY_FLAGS] = "flags",
+	[VD_APPLE_DMA_WHY_BYTES] = "bytes",
+	[VD_APPLE_DMA_WHY_MAPPINGS] = "mappings",
+	[VD_APPLE_DMA_WHY_SPACE] = "space",
+	[VD_APPLE_DMA_WHY_SEGMENTS] = "segments",
+	[VD_APPLE_DMA_WHY_ALIGNMENT] = "alignment",
+	[VD_APPLE_DMA_WHY_EXISTS] = "exists",
+	[VD_APPLE_DMA_WHY_UNKNOWN_ID] = "unknown_id",
+	[VD_APPLE_DMA_WHY_GONE] = "gone",
+	[VD_APPLE_DMA_WHY_MEMORY] = "memory",
+	[VD_APPLE_DMA_WHY_HOST] = "host",
+	[VIADUCT_WHY_UNNAMED] = "unnamed",
+	[VIADUCT_WHY_REACH] = "reach",
 };
 
 static void line(struct seq_file *file, const char *name, u64 value)

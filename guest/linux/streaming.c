@@ -30,15 +30,16 @@ void viaduct_refill_work(struct work_struct *work)
 void viaduct_refused(struct viaduct *viaduct, struct device *dev,
 		     const struct vd_windows_want *want, bool quiet)
 {
-	u32 why = min_t(u32, want->why, VIADUCT_WHYS - 1);
+	bool reach = want->error == -ERANGE;
+	u32 why = reach ? VIADUCT_WHY_REACH : min_t(u32, want->why, VIADUCT_WHY_UNNAMED);
 
 	this_cpu_inc(viaduct->counters->failed[why]);
 	if (test_and_set_bit(why, &viaduct->told) && quiet)
 		return;
 	dev_warn_ratelimited(dev, "viaduct: no DMA mapping of %llu bytes at %#llx: %s (%d)\n",
 			     want->len, want->gpa,
-			     want->error == -ERANGE ? "its bus address is beyond the device's reach"
-						    : viaduct_why(want->why),
+			     reach ? "its bus address is beyond the device's reach"
+				   : viaduct_why(want->why),
 			     want->error);
 }
 

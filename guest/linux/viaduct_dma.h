@@ -32,7 +32,6 @@
 
 #define VIADUCT_NAME  "viaduct_dma"
 #define VIADUCT_BATCH 512 /* entries of an exchange each way, and misses served under one lock */
-#define VIADUCT_WHYS  16 /* enum vd_apple_dma_why, and what is beyond it */
 #define VIADUCT_LOG2S 32 /* slots of a histogram by powers of two */
 
 /* Bits of viaduct.flags: why the work is to detach. */
@@ -46,6 +45,13 @@ extern bool viaduct_strict;
 extern unsigned int viaduct_max_window, viaduct_arena_size, viaduct_features;
 extern unsigned long viaduct_limit_bytes, viaduct_limit_mappings;
 extern char *viaduct_devices;
+
+/* Why a request was refused: enum vd_apple_dma_why, and: */
+enum {
+	VIADUCT_WHY_UNNAMED = 15, /* one that this driver does not know */
+	VIADUCT_WHY_REACH = 16, /* the bus address is beyond the device's mask */
+	VIADUCT_WHYS,
+};
 
 /* What every request counts; by CPU, so that a hit shares no cache line. */
 struct viaduct_counters {
