@@ -104,15 +104,14 @@ static int check_no_companion(const struct endpoint *endpoint)
         option->text, key, value, vd_strategy_name(endpoint->strategy));
 }
 
-static int limit_device(const struct endpoint *endpoint)
+/* Also where a companion has the same limits: these hold for whatever it does on the guest's behalf. */
+static void limit_device(const struct endpoint *endpoint)
 {
     const struct vfio_option *option = endpoint->option;
-    int status = check_no_companion(endpoint);
 
-    if (status == CLI_OK && (option->dma_bytes || option->dma_mappings))
+    if (option->dma_bytes || option->dma_mappings)
         vd_dma_set_quota(endpoint->device, option->dma_bytes ? option->dma_bytes : UINT64_MAX,
                          option->dma_mappings ? option->dma_mappings : UINT64_MAX);
-    return status;
 }
 
 static int create_companion(struct endpoints *set, struct endpoint *managed)
@@ -146,8 +145,9 @@ static int open_with_companion(struct endpoints *set, const struct vfio_option *
     error.code = vd_strategy_choose(endpoint->device, option->strategy, &endpoint->strategy, &error);
     if (error.code)
         return refused(endpoint, &error);
+    limit_device(endpoint);
     return endpoint->strategy == VD_STRATEGY_PARAVIRT ? create_companion(set, endpoint)
-                                                      : limit_device(endpoint);
+                                                      : check_no_companion(endpoint);
 }
 
 int endpoints_open(struct endpoints *set, struct vd_context *context, const struct vfio_list *list)
@@ -275,12 +275,15 @@ void endpoints_close(struct endpoints *set)
         if (set->items[i].started)
             vd_server_stop(set->items[i].server);
     }
+    /* All of them first: while a device is served, its companion must be there to hold it. */
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->items[i].started)
+            pthread_join(set->items[i].thread, NULL);
+    }
     /* Backwards: a companion stands behind the device that it manages, and must go first. */
     for (size_t i = set->count; i-- > 0;) {
         struct endpoint *endpoint = &set->items[i];
 
-        if (endpoint->started)
-            pthread_join(endpoint->thread, NULL);
         vd_server_destroy(endpoint->server);
         vd_device_close(endpoint->device);
         free(endpoint->socket);

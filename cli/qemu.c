@@ -183,7 +183,11 @@ static void add_disk(const char *path, struct text_list *out)
     text_list_pair(out, "-device", text_copy("virtio-blk-pci,drive=disk0,bootindex=1"));
 }
 
-static void add_vfio_user(const char *port, const char *what, const char *bus, const char *path,
+/*
+ * A companion's doorbell must not be posted: version 2 promises that the answers are there when the write returns, and not
+ * every driver of that version reads a register before it looks at them.
+ */
+static void add_vfio_user(const char *port, const char *what, const char *bus, const char *path, bool posted,
                           struct text_list *out)
 {
     struct json_object *socket = json_object_new_object(), *node = json_object_new_object();
@@ -196,6 +200,8 @@ static void add_vfio_user(const char *port, const char *what, const char *bus, c
     set_text(node, "id", id);
     set_text(node, "bus", bus);
     json_object_object_add(node, "socket", socket);
+    if (!posted)
+        json_object_object_add(node, "x-no-posted-writes", json_object_new_boolean(true));
     text_list_pair(out, "-device", json_word(node));
 }
 
@@ -205,10 +211,10 @@ static void add_device(const struct qemu_device *device, size_t number, struct t
     text_list_pair(
         out, "-device",
         text_format("pcie-root-port,id=%s,bus=pcie.0,chassis=%zu,slot=%zu", device->port, number, number));
-    add_vfio_user(device->port, "device", device->port, device->socket, out);
+    add_vfio_user(device->port, "device", device->port, device->socket, true, out);
     /* On the root bus, without a port: a port more would be a bus more, and every device is told its bus. */
     if (device->companion)
-        add_vfio_user(device->port, "companion", "pcie.0", device->companion, out);
+        add_vfio_user(device->port, "companion", "pcie.0", device->companion, false, out);
 }
 
 void qemu_command(const char *program, const struct qemu_machine *machine, const struct qemu_device *devices,

@@ -308,6 +308,9 @@ static void nvme_quiesce(void *endpoint)
     nvme_pool_withdraw(&nvme->pool); /* so that it takes a few transfers, not all that are queued */
     nvme_pool_settle(&nvme->pool);
     collect(nvme);
+    /* On a companion's thread: the owner may sleep, and what was withdrawn is for it to finish. */
+    if (nvme->finished && atomic_exchange(&nvme->pool.armed, false))
+        sim_port_wake(nvme->pool.port);
 }
 
 static void nvme_reset(void *endpoint)

@@ -6,10 +6,12 @@
  *
  * Until the guest's driver has set its command page, the managed device is held: registers read all ones, writes go
  * nowhere and it masters no bus, so that no driver can make it use addresses that are not bus addresses. It is held again
- * when the driver lets go, when the companion is reset, and when its client leaves.
+ * when the driver lets go, when the companion is reset, and when the client of either leaves. What a VMM has mapped of its
+ * BARs stays readable meanwhile; it is reset before it is let go of, so that nothing written there has an effect. The two are one
+ * VMM's: while the managed device has no client, or that of another process, it stays held.
  *
- * Threads: the two devices may be used by two threads (their servers'); the companion takes the managed device's lock
- * around what it does to it.
+ * Threads: the two devices may be used by two threads (their servers', which take the managed device's lock). A program that uses
+ * the managed device itself, without a server, uses both from one thread.
  */
 #ifndef VIADUCT_COMPANION_H
 #define VIADUCT_COMPANION_H
@@ -51,7 +53,7 @@ struct vd_companion_stats {
     bool active;              /**< the guest's driver is there */
     bool wide;                /**< it speaks the extended layouts */
     uint64_t doorbells;       /**< batches */
-    uint64_t maps, unmaps;    /**< entries that succeeded */
+    uint64_t maps, unmaps;    /**< mappings made and given back */
     uint64_t refused;         /**< entries that did not, and batches that were not looked into */
     uint64_t lost;            /**< mappings taken away unasked: guest memory or the device went */
     uint64_t bytes, mappings; /**< what the guest has mapped now */

@@ -2,7 +2,7 @@
 /** @file
  * A vfio-user server: offers one device on one Unix socket, to one client at a time. When a client leaves, however it
  * leaves, the device is quiesced and the next may attach. Several servers run side by side, each on a thread of its
- * own; they share nothing.
+ * own; they share nothing, but for the lock of a device that has a companion (companion.h).
  */
 #ifndef VIADUCT_SERVER_H
 #define VIADUCT_SERVER_H

@@ -55,7 +55,7 @@ int vd_tree_insert(struct vd_tree *tree, struct vd_tree_node *node)
     }
     node->child[0] = node->child[1] = NULL;
     node->parent = parent;
-    node->priority = mix(node->range.start);
+    node->priority = mix(node->range.start ^ (uintptr_t)node);
     *link = node;
     tree->count++;
     while (node->parent && node->parent->priority < node->priority)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * An ordered set of disjoint ranges: intrusive nodes, O(log n) on average, no allocation, so removal cannot fail. A
- * treap whose priorities come from the range's start, hence the same shape in every run. (No small C library on every
- * host offers an intrusive one: GLib aborts when memory is short, <sys/tree.h> is missing on glibc.)
+ * treap whose priorities come from the range's start and from where the node lies in memory, so that who picks the ranges (a
+ * guest) cannot pick the shape; a node stays where it is while it is in. (No small C library on every host offers an
+ * intrusive one: GLib aborts when memory is short, <sys/tree.h> is missing on glibc.)
  *
  * Threads: none of its own; the owner serialises.
  */

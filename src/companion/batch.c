@@ -163,6 +163,13 @@ void vd_companion_doorbell(struct vd_companion *c)
         return;
     }
     vd_companion_activate(c);
+    if (!c->counters.active) {
+        refuse(c);
+        write_outcome(c, 0);
+        return;
+    }
+    c->fillers = VD_COMPANION_FILLERS;
+    c->looks = VD_COMPANION_LOOKS;
     if (!(b.wide ? decode_wide(c, &command, &b) : decode_base(&command.base, &b)))
         b.unmaps.count = b.maps.count = 0;
     total = b.unmaps.count + b.maps.count;

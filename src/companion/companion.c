@@ -38,16 +38,48 @@ void vd_companion_say(struct vd_companion *c, enum vd_env_level level, const cha
                ++c->said == MOST_LINES ? "; no more will be logged for this client" : "");
 }
 
+/* Whoever speaks for the device's guest here must be who has the device there. */
+static bool is_same_client(const struct vd_companion *c)
+{
+    int mine = c->self ? c->self->client : VD_CLIENT_UNSERVED, theirs = c->managed->client;
+
+    if (theirs == VD_CLIENT_UNSERVED || mine == VD_CLIENT_UNSERVED)
+        return true;
+    if (theirs == VD_CLIENT_NONE)
+        return false;
+    return mine == theirs || mine == VD_CLIENT_UNKNOWN || theirs == VD_CLIENT_UNKNOWN;
+}
+
 void vd_companion_activate(struct vd_companion *c)
 {
+    bool same;
+
     if (c->counters.active || !c->memory ||
         !vd_companion_is_ram(c, c->command_gpa, sizeof(struct vd_apple_dma_command), VD_ACCESS_READ))
         return;
-    c->counters.active = true;
     vd_device_lock(c->managed);
-    vd_device_hold(c->managed, false);
+    same = is_same_client(c);
+    if (same) {
+        c->counters.active = true;
+        c->epoch = atomic_load(&c->managed->epoch);
+        vd_device_hold(c->managed, false);
+    }
     vd_device_unlock(c->managed);
-    vd_companion_say(c, VD_ENV_INFO, "the guest's driver is there; the device may work");
+    if (same)
+        vd_companion_say(c, VD_ENV_INFO, "the guest's driver is there; the device may work");
+    else
+        vd_companion_say(c, VD_ENV_WARN,
+                         "the device stays held: another VMM has it, or none; one VMM has to attach "
+                         "to both sockets");
+}
+
+void vd_companion_notice_epoch(struct vd_companion *c)
+{
+    if (!c->counters.active || c->epoch == atomic_load(&c->managed->epoch))
+        return;
+    c->counters.active = false;
+    c->command_gpa = 0;
+    vd_companion_notice_losses(c);
 }
 
 void vd_companion_let_go(struct vd_companion *c)
@@ -59,9 +91,13 @@ void vd_companion_let_go(struct vd_companion *c)
     if (!active && !c->records)
         return;
     vd_device_lock(c->managed);
-    vd_device_stop(c->managed);
+    /* Else somebody else has the device by now, or nobody: it was stopped and held when that changed. */
+    active &= c->epoch == atomic_load(&c->managed->epoch);
+    if (active)
+        vd_device_stop(c->managed);
     vd_companion_release_all(c);
-    vd_device_hold(c->managed, true);
+    if (active)
+        vd_device_hold(c->managed, true);
     vd_device_unlock(c->managed);
 }
 
@@ -125,10 +161,16 @@ static void give_up(struct vd_companion *c)
     vd_env_free(c->env, c);
 }
 
+/* The device is let go of as after a reset: what a guest wrote while it was held must not take effect now. */
 static void close_companion(void *host)
 {
-    vd_companion_let_go(host);
-    give_up(host);
+    struct vd_companion *c = host;
+
+    vd_companion_let_go(c);
+    vd_device_lock(c->managed);
+    vd_device_stop(c->managed);
+    vd_device_unlock(c->managed);
+    give_up(c);
 }
 
 const struct vd_backend_ops vd_companion_ops = {
@@ -252,19 +294,24 @@ int vd_companion_create(struct vd_context *context, struct vd_device *managed,
     ret = vd_device_adopt(context, &vd_companion_ops, address, c, &info, out, failure);
     if (ret)
         give_up(c);
+    else
+        c->self = *out;
     return ret;
 }
 
 bool vd_companion_stats(const struct vd_device *companion, struct vd_companion_stats *out)
 {
     const struct vd_companion_counters *n;
+    const struct vd_companion *c;
 
     *out = (struct vd_companion_stats){0};
     if (companion->ops != &vd_companion_ops)
         return false;
-    n = &((const struct vd_companion *)companion->host)->counters;
+    c = companion->host;
+    n = &c->counters;
     *out = (struct vd_companion_stats){
-        .active = atomic_load_explicit(&n->active, memory_order_relaxed),
+        .active = atomic_load_explicit(&n->active, memory_order_relaxed) &&
+                  atomic_load(&c->epoch) == atomic_load(&c->managed->epoch),
         .wide = atomic_load_explicit(&n->wide, memory_order_relaxed),
         .doorbells = vd_counted(&n->doorbells),
         .maps = vd_counted(&n->maps),

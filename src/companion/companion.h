@@ -31,6 +31,8 @@ enum {
     VD_COMPANION_RECORDS = 2 * VD_COMPANION_MAPPINGS, /* the same with those that are lost */
     VD_COMPANION_STEPS =
         2 * VD_COMPANION_RECORDS, /* mappings that the ranges of one batch may look at in vain */
+    VD_COMPANION_FILLERS = 1024,  /* of one batch: each is a mapping more for the host */
+    VD_COMPANION_LOOKS = 65536,   /* of one batch: mappings looked at to find holes */
     VD_COMPANION_CONFIG = 256,
     VD_COMPANION_FEATURES = VD_APPLE_DMA_FEATURE_WIDE | VD_APPLE_DMA_FEATURE_ALIGN |
                             VD_APPLE_DMA_FEATURE_EXCHANGE | VD_APPLE_DMA_FEATURE_UNMAP_WITHIN,
@@ -83,6 +85,7 @@ struct vd_companion_counters {
 struct vd_companion {
     const struct vd_env *env;
     struct vd_device *managed;
+    const struct vd_device *self; /* NULL while it is being made */
     uint32_t guest_bdf, max_entries;
     uint64_t quota_bytes, quota_mappings;
     uint8_t config[VD_COMPANION_CONFIG];
@@ -97,9 +100,12 @@ struct vd_companion {
 
     struct vd_tree ids, gpas;
     uint64_t records;
-    uint64_t serial; /* of the last id handed out; never again the same */
-    uint64_t cursor; /* chosen addresses: where to look for a hole next */
-    uint64_t taken;  /* managed->dma.taken when that was last looked at */
+    uint64_t serial;        /* of the last id handed out; never again the same */
+    uint64_t cursor;        /* chosen addresses: where to look for a hole next */
+    uint64_t taken;         /* managed->dma.taken when that was last looked at */
+    _Atomic uint64_t epoch; /* managed->epoch when the guest set its command page */
+    unsigned fillers;       /* that this batch may still use to align mappings */
+    unsigned looks;         /* mappings that it may still look at to find holes */
 
     struct vd_companion_counters counters;
     struct vd_companion_chunk chunk;
@@ -116,6 +122,8 @@ struct vd_companion_array {
 extern const struct vd_backend_ops vd_companion_ops;
 /* Lets the managed device work, unless it does already: the guest has set a command page. */
 void vd_companion_activate(struct vd_companion *c);
+/* The managed device's user came or left: whatever the guest had there is void until it sets its command page again. */
+void vd_companion_notice_epoch(struct vd_companion *c);
 /* Stops the managed device if it may be doing DMA, releases every mapping, and holds it. Cannot fail. */
 void vd_companion_let_go(struct vd_companion *c);
 /* Logs, a bounded number of lines a client. */

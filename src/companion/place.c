@@ -56,7 +56,7 @@ static void map_in_hole(struct vd_companion *c, const struct vd_companion_want *
 {
     uint64_t first = vd_dma_info(c->managed)->first.value;
     uint64_t align = max64(w->align, vd_dma_info(c->managed)->granule);
-    unsigned looks = HOLES;
+    unsigned looks = c->looks < HOLES ? c->looks : HOLES, before = looks;
 
     map->status = -ENOSPC;
     if (find_hole(c->managed, max64(c->cursor, first), map->size, align, &looks, &map->iova.value) ||
@@ -64,6 +64,7 @@ static void map_in_hole(struct vd_companion *c, const struct vd_companion_want *
         vd_dma_map(c->managed, map, 1);
         c->cursor = map->iova.value + map->size;
     }
+    c->looks -= before - looks;
 }
 
 /* Assigned addresses. */
@@ -83,12 +84,15 @@ static bool map_filler(struct vd_companion *c, const struct vd_companion_want *w
     struct vd_dma_file file;
     struct vd_dma_map map = {.host = w->region->host + skip,
                              .size = size,
-                             .access = VD_ACCESS_READ,
+                             .access = w->access,
                              .segments = segments,
                              .max_segments = vd_companion_max_segments(c)};
 
-    if (!vd_span_fits(skip, size, vd_range_size(w->region->node.range)))
+    /* A filler is within the guest's limits, too; the mapping that it is for is charged already. */
+    if (!c->fillers || !vd_span_fits(skip, size, vd_range_size(w->region->node.range)) ||
+        !vd_span_fits(vd_counted(&c->counters.bytes), size, vd_companion_limit_bytes(c)))
         return false;
+    c->fillers--;
     if (vd_dma_info(c->managed)->needs_file) {
         if (!vd_guest_region_file(w->region, &file))
             return false;

@@ -186,6 +186,7 @@ void vd_companion_register_read(struct vd_companion *c, uint64_t offset, void *b
 {
     uint8_t *out = buffer;
 
+    vd_companion_notice_epoch(c);
     memset(out, 0, count);
     for (size_t at = 0; is_register_access(offset, count) && at < count; at += 4)
         vd_store32(out + at, read_register(c, offset + at));
@@ -195,6 +196,7 @@ void vd_companion_register_write(struct vd_companion *c, uint64_t offset, const 
 {
     const uint8_t *in = buffer;
 
+    vd_companion_notice_epoch(c);
     for (size_t at = 0; is_register_access(offset, count) && at < count; at += 4)
         write_register(c, offset + at, vd_load32(in + at));
 }

@@ -84,6 +84,14 @@ uint32_t vd_companion_unmap(struct vd_companion *c, const struct vd_companion_ar
 
 /* Ranges. */
 
+/* The managed device waits for no more than these. */
+static void give_back(struct vd_companion *c, struct vd_dma_mapping **handles, size_t n)
+{
+    vd_device_lock(c->managed);
+    vd_dma_unmap(c->managed, handles, n);
+    vd_device_unlock(c->managed);
+}
+
 /*
  * Unmaps what lies in the range and says how many. Mappings that begin in it and end outside are passed over, which
  * `*steps` bounds for the whole batch: false when it was used up.
@@ -104,12 +112,12 @@ static bool unmap_range(struct vd_companion *c, struct vd_range range, uint32_t 
             --*steps;
         }
         if (n == sizeof(handles) / sizeof(handles[0])) {
-            vd_dma_unmap(c->managed, handles, n);
+            give_back(c, handles, n);
             n = 0;
         }
         m = next;
     }
-    vd_dma_unmap(c->managed, handles, n);
+    give_back(c, handles, n);
     return !m || m->by_gpa.range.start > range.last;
 }
 
@@ -139,10 +147,8 @@ uint32_t vd_companion_unmap_within(struct vd_companion *c, const struct vd_compa
 
         if (!read_chunk(c, a, first, count))
             break;
-        vd_device_lock(c->managed);
         for (uint32_t i = 0; i < count; i++)
             done += unmap_within_one(c, i, &steps);
-        vd_device_unlock(c->managed);
         write_chunk(c, a, first, count);
     }
     return done;

@@ -144,7 +144,7 @@ int vd_config_hold(struct vd_config *c, bool hold)
     return write_command(c);
 }
 
-int vd_config_reset(struct vd_config *c)
+int vd_config_refresh(struct vd_config *c)
 {
     int ret;
 
@@ -152,8 +152,13 @@ int vd_config_reset(struct vd_config *c)
         return -ENOTSUP;
     save_registers(c);
     ret = c->ops->reset(c->host);
-    if (!ret)
-        ret = restore_registers(c);
+    return ret ? ret : restore_registers(c);
+}
+
+int vd_config_reset(struct vd_config *c)
+{
+    int ret = vd_config_refresh(c);
+
     return ret ? ret : vd_config_forget(c);
 }
 

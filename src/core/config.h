@@ -190,6 +190,8 @@ int vd_config_write(struct vd_config *config, unsigned offset, const void *buffe
 int vd_config_reset(struct vd_config *config);
 /* Only forgets what the guest wrote, with bus mastering off in the hardware: for hosts that cannot reset. */
 int vd_config_forget(struct vd_config *config);
+/* Resets the function and puts the host's registers back, but forgets nothing of the guest's. Errors as for the reset. */
+int vd_config_refresh(struct vd_config *config);
 /* Keeps bus mastering off in the hardware, or lets the guest's bit through again. 0, or what the host answered. */
 int vd_config_hold(struct vd_config *config, bool hold);
 

@@ -105,6 +105,7 @@ static struct vd_device *allocate(struct vd_context *context, const struct vd_ba
     device->address = copy;
     device->events = (struct vd_host_events){
         .irq = host_irq, .intx = vd_irq_line_changed, .gone = host_gone, .opaque = device};
+    device->client = VD_CLIENT_UNSERVED;
     pthread_mutex_init(&device->lock, NULL);
     pthread_mutex_init(&device->irq_lock, NULL);
     return device;
@@ -264,17 +265,23 @@ static int stop_bus_mastering(struct vd_device *device)
     return ret;
 }
 
+/* A guest can make a device be stopped and held as often as it likes, so a host that refuses is told of so often only. */
+static void complain(struct vd_device *device, const char *what, int error)
+{
+    enum { MOST = 64 };
+
+    if (error && device->complaints++ < MOST)
+        vd_err(device->env, "%s: %s: %s", device->address, what, strerror(-error));
+}
+
 void vd_device_stop(struct vd_device *device)
 {
     int ret = device->gone ? 0 : stop_bus_mastering(device);
 
-    if (ret)
-        vd_err(device->env, "%s: bus mastering could not be switched off: %s", device->address,
-               strerror(-ret));
+    complain(device, "bus mastering could not be switched off", ret);
     if (device->identity.can_reset && !device->gone) {
         ret = reset(device);
-        if (ret)
-            vd_err(device->env, "%s: reset failed: %s", device->address, strerror(-ret));
+        complain(device, "reset failed", ret);
     }
     if (device->config && !device->gone && (ret || !device->identity.can_reset))
         (void)vd_config_forget(device->config);
@@ -283,8 +290,20 @@ void vd_device_stop(struct vd_device *device)
 void vd_device_quiesce(struct vd_device *device)
 {
     vd_device_stop(device);
+    if (device->has_companion)
+        vd_device_hold(device, true);
+    atomic_fetch_add(&device->epoch, 1);
     vd_irq_disable_all(device);
     vd_dma_release_all(device);
+}
+
+/* True when a VMM may have reached registers although the device was held. */
+static bool has_areas(const struct vd_device *device)
+{
+    for (unsigned i = 0; i < VD_REGION_COUNT; i++)
+        if (device->info.regions[i].flags & VD_REGION_LOCAL)
+            return true;
+    return false;
 }
 
 void vd_device_hold(struct vd_device *device, bool hold)
@@ -294,10 +313,12 @@ void vd_device_hold(struct vd_device *device, bool hold)
     if (device->held == hold)
         return;
     device->held = hold;
+    if (!hold && !device->gone && device->identity.can_reset && has_areas(device))
+        complain(device, "reset failed", vd_config_refresh(device->config));
     ret = device->gone ? 0 : vd_config_hold(device->config, hold);
-    if (ret)
-        vd_err(device->env, "%s: bus mastering could not be switched %s: %s", device->address,
-               hold ? "off" : "on", strerror(-ret));
+    complain(device,
+             hold ? "bus mastering could not be switched off" : "bus mastering could not be switched on",
+             ret);
 }
 
 void vd_device_guest_memory(struct vd_device *device, const struct vd_guest_memory *memory)

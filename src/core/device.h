@@ -48,6 +48,12 @@ struct vd_dma_state {
     _Atomic uint64_t taken; /* mappings that were released under their holders, ever */
 };
 
+enum {
+    VD_CLIENT_UNSERVED = -1, /* no server offers it: whoever has the C API uses it */
+    VD_CLIENT_NONE = 0,
+    VD_CLIENT_UNKNOWN = 1, /* a process whose number is not to be had */
+};
+
 struct vd_device {
     const struct vd_env *env;
     const struct vd_backend_ops *ops;
@@ -63,7 +69,10 @@ struct vd_device {
     pthread_mutex_t lock;
     _Atomic unsigned waiting; /* threads that want `lock` from the one that uses the device all the time */
     bool has_companion;
-    bool held; /* see vd_device_hold() */
+    bool held;              /* see vd_device_hold() */
+    int client;             /* the process whose session has the device; VD_CLIENT_NONE, VD_CLIENT_UNSERVED */
+    _Atomic uint64_t epoch; /* moves whenever a user of the device comes or leaves */
+    unsigned complaints;    /* lines logged about a host that refuses to stop or hold it */
 
     pthread_mutex_t irq_lock;
     struct vd_irq_state irqs[VD_IRQ_COUNT];
@@ -100,8 +109,8 @@ void vd_device_unlock(struct vd_device *device);
 
 /*
  * Held, a device is there and yet does nothing: its BARs and its ROM read all ones and take no write, and bus mastering
- * is not forwarded. Config space works. Letting go forwards what the guest has in COMMAND. Needs virtualised config space.
- * With the lock.
+ * is not forwarded. Config space works. Letting go forwards what the guest has in COMMAND; where areas of BARs can be mapped, and so
+ * could be written meanwhile, it resets the function first. Needs virtualised config space. With the lock.
  */
 void vd_device_hold(struct vd_device *device, bool hold);
 

@@ -64,6 +64,8 @@ int vd_strategy_pick(const struct vd_device *device, enum vd_strategy wanted,
         *out = &vd_strategy_local;
         return 0;
     }
+    if (wanted == VD_STRATEGY_AUTO && device->has_companion)
+        wanted = VD_STRATEGY_PARAVIRT;
     if (wanted == VD_STRATEGY_AUTO)
         return pick_first(device, out, failure);
     for (unsigned i = 0; i < BUILT; i++) {

@@ -43,6 +43,21 @@ static int check_options(const struct vd_server_options *o, struct vd_failure *f
     return 0;
 }
 
+/* A companion and the strategy it serves belong together. */
+static int check_companion(const struct vd_device *device, enum vd_strategy strategy,
+                           struct vd_failure *failure)
+{
+    const char *address = vd_device_info(device)->address;
+
+    if (strategy == VD_STRATEGY_PARAVIRT && !device->has_companion)
+        return vd_fail_usage(
+            failure, "host=%s: dma=paravirt without a companion: vd_companion_create() comes first", address);
+    if (strategy != VD_STRATEGY_PARAVIRT && device->has_companion)
+        return vd_fail_usage(failure, "host=%s: dma=%s for a device with a companion; only paravirt uses one",
+                             address, vd_strategy_name(strategy));
+    return 0;
+}
+
 static void set_up_session(struct vd_server *server, struct vd_device *device,
                            const struct vd_server_options *o, const struct vd_strategy_ops *strategy)
 {
@@ -72,10 +87,8 @@ int vd_server_create(struct vd_context *context, struct vd_device *device,
     *out = NULL;
     if (!ret)
         ret = vd_strategy_pick(device, options->strategy, &strategy, failure);
-    if (!ret && strategy->strategy == VD_STRATEGY_PARAVIRT && !device->has_companion)
-        ret = vd_fail_usage(failure,
-                            "host=%s: dma=paravirt without a companion: vd_companion_create() comes first",
-                            vd_device_info(device)->address);
+    if (!ret)
+        ret = check_companion(device, strategy->strategy, failure);
     if (ret)
         return ret;
     server = vd_env_alloc(&context->env, 1, sizeof(*server));
@@ -102,6 +115,7 @@ int vd_server_create(struct vd_context *context, struct vd_device *device,
     server->session.listen_fd = server->listener.fd;
     if (!options->socket_path)
         server->client_fd = options->client_fd;
+    device->client = VD_CLIENT_NONE;
     *out = server;
     return 0;
 
@@ -122,6 +136,7 @@ void vd_server_destroy(struct vd_server *server)
         close(server->client_fd);
     vd_listener_close(&server->listener, server->env);
     vd_notifier_finish(&server->stop);
+    server->session.device->client = VD_CLIENT_UNSERVED;
     vd_session_finish(&server->session);
     pthread_mutex_destroy(&server->counters.lock);
     vd_env_free(server->env, server);

@@ -244,6 +244,32 @@ static void reset_for_client(struct vd_session *s)
     s->warnings = 0;
 }
 
+/* The process at the other end. */
+static int peer_of(int fd)
+{
+#ifdef SO_PEERCRED
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0)
+        return peer.pid;
+#else
+    (void)fd;
+#endif
+    return VD_CLIENT_UNKNOWN;
+}
+
+/* What somebody else's companion has mapped before this client came is not this client's. */
+static void take_device(struct vd_session *s, int fd)
+{
+    vd_session_lock(s);
+    if (s->device->has_companion)
+        vd_device_quiesce(s->device);
+    s->device->client = peer_of(fd);
+    vd_device_guest_memory(s->device, s->memory);
+    vd_session_unlock(s);
+}
+
 enum vd_session_end vd_session_serve(struct vd_session *s, int fd)
 {
     const struct vd_dma_remote remote = {vd_remote_access.read, vd_remote_access.write, s};
@@ -257,9 +283,7 @@ enum vd_session_end vd_session_serve(struct vd_session *s, int fd)
     }
     if (vd_dma_info(s->device)->needs_file)
         vd_guest_memory_keep_files(s->memory);
-    vd_session_lock(s);
-    vd_device_guest_memory(s->device, s->memory);
-    vd_session_unlock(s);
+    take_device(s, fd);
     pthread_mutex_lock(&counters->lock);
     counters->refusal[0] = 0;
     pthread_mutex_unlock(&counters->lock);
@@ -271,6 +295,7 @@ enum vd_session_end vd_session_serve(struct vd_session *s, int fd)
     run_loop(s);
 
     vd_session_lock(s);
+    s->device->client = VD_CLIENT_NONE;
     vd_device_quiesce(s->device);
     vd_device_guest_memory(s->device, NULL);
     vd_guest_memory_destroy(s->memory);

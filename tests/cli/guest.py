@@ -65,18 +65,21 @@ class Machine:
         return self.read(REG_STATUS)
 
 
-def companions(words):
+def sockets(words, what):
     devices = [json.loads(word) for word in words if word.startswith("{")]
-    return [d["socket"]["path"] for d in devices if d.get("id", "").endswith("-companion")]
+    return [d["socket"]["path"] for d in devices if d.get("id", "").endswith(what)]
 
 
 def main():
     if sys.argv[1] == "qemu":
-        for path in companions(sys.argv[2:]):
+        # A companion lets its guest do nothing unless the same process has the device.
+        devices = [Machine(path) for path in sockets(sys.argv[2:], "-device")]
+        for path in sockets(sys.argv[2:], "-companion"):
             machine = Machine(path)
             if "GUEST_DRIVER" in os.environ:
                 machine.start()
         return
+    _device = Machine(sys.argv[2].removesuffix(".companion"))
     machine, at, said = Machine(sys.argv[2]), RAM + BUFFERS, []
     said.append("%x" % machine.read(REG_MANAGED_BDF))
     machine.start()

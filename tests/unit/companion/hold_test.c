@@ -207,6 +207,70 @@ static void a_reset_of_the_managed_device_keeps_its_mappings(void **state)
     assert_false(is_held(r));
 }
 
+/* Its own client left, or a new one came: what the companion's guest was allowed is void. */
+static void a_managed_device_whose_user_changes_is_held_again(void **state)
+{
+    struct rig *r = *state;
+
+    rig_map_wide(r, RIG_DATA, 1, 0, 0);
+    assert_true(masters(r));
+    vd_device_quiesce(r->managed);
+    check_let_go(r);
+    fake_forget_calls(&r->f->fake);
+    rig_stop_memory(r); /* the companion's client leaves later */
+    assert_int_equal(fake_call_at(&r->f->fake, FAKE_RESET, 0), -1);
+    rig_start_memory(r);
+    rig_set_command(r, RIG_COMMAND);
+    assert_false(is_held(r));
+}
+
+/* Who maps must be who has the device. */
+static void a_device_that_another_process_has_stays_held(void **state)
+{
+    struct rig *r = *state;
+
+    rig_write(r, VD_APPLE_DMA_REG_CONTROL, VD_APPLE_DMA_CONTROL_RESET);
+    r->companion->client = 1000;
+    r->managed->client = VD_CLIENT_NONE;
+    rig_set_command(r, RIG_COMMAND);
+    check_let_go(r);
+    r->managed->client = 1001;
+    rig_set_command(r, RIG_COMMAND);
+    check_let_go(r);
+    assert_int_equal(rig_ring(r), VD_APPLE_DMA_INVALID);
+    r->managed->client = 1000;
+    rig_set_command(r, RIG_COMMAND);
+    assert_false(is_held(r));
+    r->companion->client = r->managed->client = VD_CLIENT_UNSERVED;
+}
+
+/* A VMM may have reached mapped registers meanwhile. */
+static void a_device_with_mapped_registers_is_reset_before_it_is_let_go_of(void **state)
+{
+    struct rig *r = *state;
+
+    rig_write(r, VD_APPLE_DMA_REG_CONTROL, VD_APPLE_DMA_CONTROL_RESET);
+    assert_true(!masters(r));
+    r->managed->info.regions[0].flags |= VD_REGION_LOCAL;
+    fake_forget_calls(&r->f->fake);
+    rig_set_command(r, RIG_COMMAND);
+    assert_true(fake_call_at(&r->f->fake, FAKE_RESET, 0) >= 0);
+    assert_true(r->f->fake.config[COMMAND] & MASTER); /* and what the guest wrote is not forgotten */
+}
+
+static void a_closed_companion_leaves_a_stopped_device(void **state)
+{
+    struct rig *r = *state;
+
+    rig_write(r, VD_APPLE_DMA_REG_CONTROL, VD_APPLE_DMA_CONTROL_RESET);
+    assert_false(masters(r)); /* asked for while it is held */
+    rig_stop_memory(r);
+    vd_device_close(r->companion);
+    r->companion = NULL;
+    assert_false(r->f->fake.config[COMMAND] & MASTER);
+    assert_false(is_held(r));
+}
+
 #define WIDE(name)  cmocka_unit_test_setup_teardown(name, rig_setup_wide, rig_teardown)
 #define EMPTY(name) cmocka_unit_test_setup_teardown(name, NULL, rig_teardown)
 
@@ -224,6 +288,10 @@ int main(void)
         WIDE(a_device_that_is_gone_is_let_go_without_being_touched),
         WIDE(a_device_that_does_not_stop_is_logged_and_its_mappings_go),
         WIDE(a_reset_of_the_managed_device_keeps_its_mappings),
+        WIDE(a_managed_device_whose_user_changes_is_held_again),
+        WIDE(a_device_that_another_process_has_stays_held),
+        WIDE(a_device_with_mapped_registers_is_reset_before_it_is_let_go_of),
+        WIDE(a_closed_companion_leaves_a_stopped_device),
     };
 
     return cmocka_run_group_tests_name("hold", tests, NULL, NULL);

@@ -94,10 +94,14 @@ static void what_a_quiesced_device_let_go_of_is_lost(void **state)
     vd_device_quiesce(r->managed); /* its own client left */
     assert_int_equal(rig_read(r, VD_APPLE_DMA_REG_LOST), 1);
     rig_check_use(r, 0, 0);
+    rig_write(r, VD_APPLE_DMA_REG_DOORBELL, 1); /* until it has announced itself anew */
+    assert_int_equal(rig_read(r, VD_APPLE_DMA_REG_STATUS), VD_APPLE_DMA_INVALID);
+    rig_set_command(r, RIG_COMMAND);
     second = rig_map_wide(r, RIG_DATA, 1, 0, 0).id; /* the next one's */
     assert_true(second != 0);
     assert_int_equal(rig_read(r, VD_APPLE_DMA_REG_LOST), 1);
-    assert_int_equal(rig_unmap_wide(r, first), 0);
+    assert_int_equal(rig_unmap_wide(r, first),
+                     VD_APPLE_DMA_WHY_UNKNOWN_ID); /* that went with the announcement */
     rig_check_use(r, FAKE_GRANULE, 1);
     assert_int_equal(rig_unmap_wide(r, second), 0);
 }

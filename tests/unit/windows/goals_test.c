@@ -13,7 +13,7 @@ static void reach(size_t index)
     sim_synthetic_make(index, &trace);
     sim_run_clusters(&trace, 0, &clusters);
     sim_run_windows(&trace, &(struct sim_windows_options){0}, &windows);
-    print_message("%s: %u and %u mappings, %u and %u KiB\n", trace.name, (unsigned)windows.peak_mappings,
+    print_message("# %s: %u and %u mappings, %u and %u KiB\n", trace.name, (unsigned)windows.peak_mappings,
                   (unsigned)clusters.peak_mappings, (unsigned)(windows.peak_bytes >> 10),
                   (unsigned)(clusters.peak_bytes >> 10));
     assert_int_equal(windows.failures, 0);
