@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which device a companion manages, and how our DMA operations get onto it and off it.
+ * How our DMA operations get onto the device that a companion manages, and off it.
  *
  * The host holds the managed device (its registers read all ones, it masters no bus) until the
  * companion has a command page, so a driver that came first has failed, and nothing has been mapped
- * without us. To attach: take the driver off if one is there, start the channel, put our operations
- * on, let a driver probe. All of that is done by one work item of each companion, because a probe
- * may take long, and because nothing may be held that a probe needs.
+ * without us. To attach: say that drivers get our operations from now on, take off the driver that
+ * is there, put our operations on, start the channel, let a driver probe. The device is never live
+ * without them. All of that is done by one work item of each companion, because a probe may take
+ * long, and because nothing may be held that a probe needs.
  *
  * Who binds a driver holds the device's lock, under which the bus tells us
  * (BUS_NOTIFY_BIND_DRIVER): there our operations are put on again, for arm64 before 6.11 takes them
@@ -24,183 +25,6 @@ static LIST_HEAD(viaduct_list);
 /* Work here may last as long as a driver's probe does, and waits while the system sleeps. */
 static struct workqueue_struct *viaduct_queue;
 
-static u32 ids_of(struct pci_dev *dev)
-{
-	return dev->vendor | (u32)dev->device << 16;
-}
-
-static u32 subsystem_of(struct pci_dev *dev)
-{
-	return dev->subsystem_vendor | (u32)dev->subsystem_device << 16;
-}
-
-static bool is_claimed(const struct pci_dev *dev)
-{
-	struct viaduct *other;
-
-	list_for_each_entry(other, &viaduct_list, node) if (other->managed == dev) return true;
-	return false;
-}
-
-/* What the companion says that it manages. */
-struct claim {
-	u32 bdf, ids, subsystem; /* ids 0: it does not say */
-};
-
-static bool is_meant(const struct claim *claim, struct pci_dev *dev)
-{
-	if (dev->vendor == VD_APPLE_DMA_VENDOR && dev->device == VD_APPLE_DMA_DEVICE)
-		return false;
-	if (!claim->ids)
-		return dev->hdr_type == PCI_HEADER_TYPE_NORMAL;
-	return claim->ids == ids_of(dev) &&
-	       (!claim->subsystem || claim->subsystem == subsystem_of(dev));
-}
-
-static struct claim read_claim(struct viaduct *viaduct)
-{
-	void __iomem *regs = viaduct->channel.regs;
-
-	return (struct claim){
-		.bdf = readl(regs + VD_APPLE_DMA_REG_MANAGED_BDF),
-		.ids = readl(regs + VD_APPLE_DMA_REG_MANAGED_ID),
-		.subsystem = readl(regs + VD_APPLE_DMA_REG_MANAGED_SUBSYSTEM),
-	};
-}
-
-/* "[domain:]bus:device.function" at the start of the text; where it ends, or NULL. */
-static const char *parse_address(const char *text, int *domain, unsigned int *bus,
-				 unsigned int *devfn)
-{
-	unsigned int dev, function;
-	int length = 0;
-
-	if (sscanf(text, "%x:%x:%x.%x%n", domain, bus, &dev, &function, &length) != 4 || !length) {
-		*domain = 0;
-		length = 0;
-		if (sscanf(text, "%x:%x.%x%n", bus, &dev, &function, &length) != 3 || !length)
-			return NULL;
-	}
-	if (*bus > 0xff || dev > 0x1f || function > 7)
-		return NULL;
-	*devfn = PCI_DEVFN(dev, function);
-	return text + length;
-}
-
-/*
- * One "companion=device" of the parameter. 1: it is this companion's; 0: it is not; -EINVAL. Moves
- * *text on.
- */
-static int parse_pair(const char **text, const struct pci_dev *companion, int *domain,
-		      unsigned int *bus, unsigned int *devfn)
-{
-	bool mine;
-
-	*text = parse_address(*text, domain, bus, devfn);
-	if (!*text || **text != '=')
-		return -EINVAL;
-	mine = *domain == pci_domain_nr(companion->bus) && *bus == companion->bus->number &&
-	       *devfn == companion->devfn;
-	*text = parse_address(*text + 1, domain, bus, devfn);
-	if (!*text || (**text && **text != ','))
-		return -EINVAL;
-	if (**text)
-		(*text)++;
-	return mine;
-}
-
-/*
- * The device that the parameter names for this companion, with a reference. *named: it names one.
- */
-static struct pci_dev *find_named(struct viaduct *viaduct, bool *named)
-{
-	const char *text = viaduct_devices;
-	unsigned int bus, devfn;
-	int domain, mine = 0;
-
-	*named = false;
-	while (text && *text && mine == 0)
-		mine = parse_pair(&text, viaduct->companion, &domain, &bus, &devfn);
-	if (mine < 0)
-		pci_err(viaduct->companion,
-			"the parameter devices=%s is not COMPANION=DEVICE[,...]\n",
-			viaduct_devices);
-	if (mine <= 0)
-		return NULL;
-	*named = true;
-	return pci_get_domain_bus_and_slot(domain, bus, devfn);
-}
-
-static struct pci_dev *find_at(struct viaduct *viaduct, const struct claim *claim)
-{
-	struct pci_dev *dev;
-
-	if (claim->bdf > 0xffff)
-		return NULL;
-	dev = pci_get_domain_bus_and_slot(pci_domain_nr(viaduct->companion->bus),
-					  PCI_BUS_NUM(claim->bdf), claim->bdf & 0xff);
-	if (dev && is_meant(claim, dev) && !is_claimed(dev))
-		return dev;
-	pci_dev_put(dev);
-	return NULL;
-}
-
-/* The only unclaimed device with the ids; NULL when there is none or more than one. */
-static struct pci_dev *find_alike(struct viaduct *viaduct, const struct claim *claim,
-				  unsigned int *count)
-{
-	struct pci_dev *dev = NULL, *found = NULL;
-
-	*count = 0;
-	if (!claim->ids)
-		return NULL;
-	for_each_pci_dev(dev)
-	{
-		if (!is_meant(claim, dev) || is_claimed(dev))
-			continue;
-		if (!(*count)++)
-			found = pci_dev_get(dev);
-	}
-	if (*count == 1)
-		return found;
-	pci_dev_put(found);
-	return NULL;
-}
-
-/* Under viaduct_claims. The device, with a reference; NULL: not there (yet). */
-static struct pci_dev *find_managed(struct viaduct *viaduct)
-{
-	struct claim claim = read_claim(viaduct);
-	struct pci_dev *dev;
-	unsigned int count;
-	bool named;
-
-	dev = find_named(viaduct, &named);
-	if (dev && is_claimed(dev)) {
-		pci_err(viaduct->companion, "%s has a companion already\n", pci_name(dev));
-		pci_dev_put(dev);
-		return NULL;
-	}
-	if (named)
-		return dev;
-	dev = find_at(viaduct, &claim);
-	if (dev)
-		return dev;
-	dev = find_alike(viaduct, &claim, &count);
-	if (dev)
-		return dev;
-	if (count)
-		pci_err(viaduct->companion,
-			"%u devices could be meant (%04x:%04x): name one with " VIADUCT_NAME
-			".devices=%s=DEVICE\n",
-			count, claim.ids & 0xffff, claim.ids >> 16, pci_name(viaduct->companion));
-	else
-		pci_info(viaduct->companion,
-			 "the device that it manages (%04x:%04x) is not there yet\n",
-			 claim.ids & 0xffff, claim.ids >> 16);
-	return NULL;
-}
-
 /* Whether its DMA is ours to handle. */
 static int examine(struct viaduct *viaduct, struct device *dev)
 {
@@ -209,11 +33,6 @@ static int examine(struct viaduct *viaduct, struct device *dev)
 	if (viaduct_behind_iommu(dev) || (ops && ops != &viaduct->ops)) {
 		pci_err(viaduct->companion,
 			"%s is behind an IOMMU of the guest: no need for this driver\n",
-			dev_name(dev));
-		return -EBUSY;
-	}
-	if (!dev_is_dma_coherent(dev)) {
-		pci_err(viaduct->companion, "%s is not cache-coherent, which this driver needs\n",
 			dev_name(dev));
 		return -EOPNOTSUPP;
 	}
@@ -227,30 +46,8 @@ static void set_installed(struct viaduct *viaduct, bool installed)
 	mutex_unlock(&viaduct_claims);
 }
 
-/* Under the device's lock. */
-static void put_ops_on(struct viaduct *viaduct)
-{
-	set_dma_ops(&viaduct->managed->dev, &viaduct->ops);
-}
-
-static bool put_ops_on_unbound(struct viaduct *viaduct)
-{
-	struct device *dev = &viaduct->managed->dev;
-	bool done;
-
-	device_lock(dev);
-	done = !dev->driver || get_dma_ops(dev) == &viaduct->ops;
-	if (done)
-		put_ops_on(viaduct);
-	device_unlock(dev);
-	return done;
-}
-
-/*
- * Off comes the driver, and with it, in the end, our operations; in between another driver may have
- * bound.
- */
-static void take_ops_off(struct viaduct *viaduct)
+/* Takes the driver off, however often one binds meanwhile, and sets the operations. */
+static void set_ops_unbound(struct viaduct *viaduct, const struct dma_map_ops *ops)
 {
 	struct device *dev = &viaduct->managed->dev;
 	bool done;
@@ -259,10 +56,24 @@ static void take_ops_off(struct viaduct *viaduct)
 		device_release_driver(dev);
 		device_lock(dev);
 		done = !dev->driver;
-		if (done && get_dma_ops(dev) == &viaduct->ops)
-			set_dma_ops(dev, NULL);
+		if (done)
+			set_dma_ops(dev, ops);
 		device_unlock(dev);
 	} while (!done);
+}
+
+/* A driver that binds from here on gets our operations; a device has none without a driver. */
+static void put_ops_on(struct viaduct *viaduct)
+{
+	set_installed(viaduct, true);
+	set_ops_unbound(viaduct, &viaduct->ops);
+}
+
+/* In this order: a driver that binds in between loses them again with its device. */
+static void take_ops_off(struct viaduct *viaduct)
+{
+	set_installed(viaduct, false);
+	set_ops_unbound(viaduct, NULL);
 }
 
 static int make_windows(struct viaduct *viaduct)
@@ -306,6 +117,7 @@ static void stop_channel(struct viaduct *viaduct)
 /* Gives back what can be, so that a companion that cannot be reset has nothing mapped either. */
 static void release_windows(struct viaduct *viaduct)
 {
+	cancel_work_sync(&viaduct->tend);
 	viaduct_arenas_trim(viaduct);
 	viaduct_reap(viaduct, 0, ~0ULL);
 }
@@ -318,36 +130,18 @@ static void destroy_windows(struct viaduct *viaduct)
 	viaduct->windows = NULL;
 }
 
-static int put_ops_to_work(struct viaduct *viaduct)
-{
-	set_installed(viaduct, true);
-	if (put_ops_on_unbound(viaduct))
-		return 0;
-	pci_err(viaduct->companion, "a driver has bound to %s meanwhile\n",
-		pci_name(viaduct->managed));
-	set_installed(viaduct, false);
-	return -EBUSY;
-}
-
-/*
- * Until the channel is started the host holds the device: a driver that is there by then cannot
- * have got anywhere.
- */
 static int go_live(struct viaduct *viaduct)
 {
 	int err;
 
-	device_release_driver(&viaduct->managed->dev);
+	put_ops_on(viaduct);
 	err = start_channel(viaduct);
-	if (err)
-		return err;
-	viaduct_arenas_prepare(viaduct);
-	err = put_ops_to_work(viaduct);
 	if (err) {
-		release_windows(viaduct);
-		stop_channel(viaduct);
+		take_ops_off(viaduct);
+		return err;
 	}
-	return err;
+	viaduct_arenas_prepare(viaduct);
+	return 0;
 }
 
 /* By name, for a device that has left its bus has lost its links, too. */
@@ -372,7 +166,6 @@ static void unclaim(struct viaduct *viaduct)
 static void detach(struct viaduct *viaduct)
 {
 	take_ops_off(viaduct);
-	set_installed(viaduct, false);
 	release_windows(viaduct);
 	stop_channel(viaduct);
 	destroy_windows(viaduct);
@@ -388,7 +181,10 @@ static int attach(struct viaduct *viaduct)
 	if (err)
 		return err;
 	/* Orders suspend, resume and shutdown; drivers coming and going are our own business. */
-	device_link_add(dev, &viaduct->companion->dev, DL_FLAG_STATELESS);
+	if (!device_link_add(dev, &viaduct->companion->dev, DL_FLAG_STATELESS))
+		pci_warn(viaduct->companion,
+			 "no link to %s: they may sleep and wake in the wrong order\n",
+			 dev_name(dev));
 	err = make_windows(viaduct);
 	if (err)
 		goto err_link;
@@ -410,35 +206,68 @@ err_link:
 	return err;
 }
 
+/* Under viaduct_claims. Those who could not tell which device is theirs may be able to now. */
+static void wake_others(struct viaduct *viaduct)
+{
+	struct viaduct *other;
+
+	list_for_each_entry(other, &viaduct_list, node)
+	{
+		if (other != viaduct && !other->managed && !other->removing)
+			mod_delayed_work(viaduct_queue, &other->work, 0);
+	}
+}
+
 static bool claim(struct viaduct *viaduct)
 {
 	mutex_lock(&viaduct_claims);
-	if (!viaduct->managed && !viaduct->removing)
-		viaduct->managed = find_managed(viaduct);
+	if (!viaduct->managed && !viaduct->removing) {
+		viaduct->managed = viaduct_find_managed(&viaduct_list, viaduct);
+		if (viaduct->managed)
+			wake_others(viaduct);
+	}
 	mutex_unlock(&viaduct_claims);
 	return viaduct->managed;
 }
 
+/* What may be another time is tried a few times more, each after twice as long. */
+static void attach_failed(struct viaduct *viaduct, int err)
+{
+	bool again = (err == -ENOMEM || err == -EBUSY) && viaduct->tries < VIADUCT_TRIES;
+
+	pci_err(viaduct->companion, "%s cannot be managed (%d)%s\n", pci_name(viaduct->managed),
+		err, again ? ": it is tried again" : "");
+	unclaim(viaduct);
+	mutex_lock(&viaduct_claims);
+	if (again && !viaduct->removing)
+		queue_delayed_work(viaduct_queue, &viaduct->work, HZ << viaduct->tries++);
+	mutex_unlock(&viaduct_claims);
+}
+
 static void attach_work(struct work_struct *work)
 {
-	struct viaduct *viaduct = container_of(work, struct viaduct, work);
+	struct viaduct *viaduct = container_of(to_delayed_work(work), struct viaduct, work);
+	int err;
 
 	if (viaduct->managed && (test_bit(VIADUCT_DEPARTED, &viaduct->flags) ||
 				 test_bit(VIADUCT_REBIND, &viaduct->flags)))
 		detach(viaduct);
 	if (viaduct->managed || !claim(viaduct))
 		return;
-	if (attach(viaduct))
-		unclaim(viaduct);
+	err = attach(viaduct);
+	if (err)
+		attach_failed(viaduct, err);
+	else
+		viaduct->tries = 0;
 }
 
 void viaduct_attach_start(struct viaduct *viaduct)
 {
-	INIT_WORK(&viaduct->work, attach_work);
+	INIT_DELAYED_WORK(&viaduct->work, attach_work);
 	mutex_lock(&viaduct_claims);
 	list_add_tail(&viaduct->node, &viaduct_list);
 	mutex_unlock(&viaduct_claims);
-	queue_work(viaduct_queue, &viaduct->work);
+	mod_delayed_work(viaduct_queue, &viaduct->work, 0);
 }
 
 void viaduct_attach_stop(struct viaduct *viaduct)
@@ -446,7 +275,7 @@ void viaduct_attach_stop(struct viaduct *viaduct)
 	mutex_lock(&viaduct_claims);
 	viaduct->removing = true;
 	mutex_unlock(&viaduct_claims);
-	cancel_work_sync(&viaduct->work);
+	cancel_delayed_work_sync(&viaduct->work);
 	if (viaduct->managed)
 		detach(viaduct);
 	mutex_lock(&viaduct_claims);
@@ -468,20 +297,20 @@ void viaduct_attach_quiesce(struct viaduct *viaduct)
 void viaduct_attach_again(struct viaduct *viaduct)
 {
 	set_bit(VIADUCT_REBIND, &viaduct->flags);
-	queue_work(viaduct_queue, &viaduct->work);
+	mod_delayed_work(viaduct_queue, &viaduct->work, 0);
 }
 
 /* Under viaduct_claims. */
 static void device_came(struct viaduct *viaduct, struct pci_dev *dev)
 {
 	if (!viaduct->managed && !viaduct->removing)
-		queue_work(viaduct_queue, &viaduct->work);
+		mod_delayed_work(viaduct_queue, &viaduct->work, 0);
 }
 
 static void device_binds(struct viaduct *viaduct, struct pci_dev *dev)
 {
 	if (viaduct->managed == dev && viaduct->installed)
-		put_ops_on(viaduct);
+		set_dma_ops(&dev->dev, &viaduct->ops);
 }
 
 static void device_went(struct viaduct *viaduct, struct pci_dev *dev)
@@ -489,7 +318,7 @@ static void device_went(struct viaduct *viaduct, struct pci_dev *dev)
 	if (viaduct->managed != dev || viaduct->removing)
 		return;
 	set_bit(VIADUCT_DEPARTED, &viaduct->flags);
-	queue_work(viaduct_queue, &viaduct->work);
+	mod_delayed_work(viaduct_queue, &viaduct->work, 0);
 }
 
 static int bus_event(struct notifier_block *block, unsigned long action, void *data)

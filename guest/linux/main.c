@@ -18,7 +18,8 @@ MODULE_PARM_DESC(strict, "Unmap memory at once when a request is done, and map n
 unsigned int viaduct_max_window = 2048;
 module_param_named(max_window, viaduct_max_window, uint, 0444);
 MODULE_PARM_DESC(max_window,
-		 "Most KiB that requests share a mapping of, a power of two (default: 2048)");
+		 "Most KiB that requests share a mapping of, a power of two from 64 to 2048 "
+		 "(default: 2048)");
 
 unsigned int viaduct_arena_size = 2048;
 module_param_named(arena_size, viaduct_arena_size, uint, 0444);
@@ -168,16 +169,30 @@ static void companion_shutdown(struct pci_dev *dev)
 	viaduct_attach_quiesce(pci_get_drvdata(dev));
 }
 
-static void lost(struct viaduct *viaduct)
+/* What is mapped goes, whoever made it, and with it the device until it is attached anew. */
+static void lose(struct viaduct *viaduct, const char *why)
 {
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&viaduct->lock, flags);
+	viaduct_channel_stop(&viaduct->channel);
 	viaduct->channel.gone = true;
 	raw_spin_unlock_irqrestore(&viaduct->lock, flags);
 	pci_warn(viaduct->companion,
-		 "its mappings did not outlive the sleep: the device's driver is attached anew\n");
+		 "its mappings did not outlive %s: the device's driver is attached anew\n", why);
 	viaduct_attach_again(viaduct);
+}
+
+static void lose_unless_intact(struct viaduct *viaduct, const char *why)
+{
+	unsigned long flags;
+	bool intact;
+
+	raw_spin_lock_irqsave(&viaduct->lock, flags);
+	intact = !viaduct->channel.active || viaduct_channel_is_intact(&viaduct->channel);
+	raw_spin_unlock_irqrestore(&viaduct->lock, flags);
+	if (!intact)
+		lose(viaduct, why);
 }
 
 /*
@@ -188,32 +203,38 @@ static void lost(struct viaduct *viaduct)
  */
 static int companion_resume(struct device *dev)
 {
-	struct viaduct *viaduct = dev_get_drvdata(dev);
-	unsigned long flags;
-	bool intact;
-
-	raw_spin_lock_irqsave(&viaduct->lock, flags);
-	intact = !viaduct->channel.active || viaduct_channel_is_intact(&viaduct->channel);
-	raw_spin_unlock_irqrestore(&viaduct->lock, flags);
-	if (!intact)
-		lost(viaduct);
+	lose_unless_intact(dev_get_drvdata(dev), "the sleep");
 	return 0;
 }
 
-/* Another kernel has run since: whatever is mapped is not what this one remembers. */
-static int companion_restore(struct device *dev)
+/*
+ * Another kernel has run since, and has left its own mappings to the companion: they are released
+ * before anybody else wakes up.
+ */
+static int companion_restore_noirq(struct device *dev)
 {
 	struct viaduct *viaduct = dev_get_drvdata(dev);
 
 	if (viaduct->channel.active)
-		lost(viaduct);
+		lose(viaduct, "the sleep");
 	return 0;
 }
+
+/* Somebody has reset the function (sysfs, vfio), under the device's lock. */
+static void companion_reset_done(struct pci_dev *dev)
+{
+	struct viaduct *viaduct = pci_get_drvdata(dev);
+
+	if (viaduct)
+		lose_unless_intact(viaduct, "a reset of the companion");
+}
+
+static const struct pci_error_handlers companion_errors = {.reset_done = companion_reset_done};
 
 static const struct dev_pm_ops companion_pm = {
 	.resume = companion_resume,
 	.thaw = companion_resume,
-	.restore = companion_restore,
+	.restore_noirq = companion_restore_noirq,
 };
 
 static const struct pci_device_id companion_ids[] = {
@@ -226,6 +247,7 @@ static struct pci_driver companion_driver = {
 	.probe = companion_probe,
 	.remove = companion_remove,
 	.shutdown = companion_shutdown,
+	.err_handler = &companion_errors,
 	.driver.pm = &companion_pm,
 };
 
@@ -250,11 +272,11 @@ static int examine_kernel(void)
 static int examine_parameters(void)
 {
 	if (is_power_of_2(viaduct_max_window) && viaduct_max_window >= 64 &&
-	    is_power_of_2(viaduct_arena_size) && viaduct_arena_size >= 64 &&
-	    viaduct_arena_size <= 4096)
+	    viaduct_max_window <= 2048 && is_power_of_2(viaduct_arena_size) &&
+	    viaduct_arena_size >= 64 && viaduct_arena_size <= 4096)
 		return 0;
 	pr_err(VIADUCT_NAME
-	       ": max_window (64 and more) and arena_size (64 to 4096) are powers of two\n");
+	       ": max_window (64 to 2048 KiB) and arena_size (64 to 4096 KiB) are powers of two\n");
 	return -EINVAL;
 }
 

@@ -7,10 +7,12 @@
  * One struct viaduct per companion; there is no other state but the list of them. Locks, outermost
  * first:
  *
- * viaduct_claims  mutex: which companion manages which device (attach.c). Never held while a driver
- * probes. grow_lock     mutex: one arena is made at a time (coherent.c) arena_lock      raw
- * spinlock: the arenas and blocks of coherent memory lock             raw spinlock: the channel,
- * the windows between plan and commit, the batch, the wants
+ *   viaduct_claims  mutex: which companion manages which device (attach.c). Never held while a
+ *                   driver probes.
+ *   grow_lock       mutex: one arena is made at a time (coherent.c)
+ *   arena_lock      raw spinlock: the arenas and blocks of coherent memory
+ *   lock            raw spinlock: the channel, the windows between plan and commit, the batch, the
+ *                   wants
  *
  * Both spinlocks are taken with interrupts off, and never one inside the other. A request that hits
  * a window takes no lock.
@@ -32,6 +34,7 @@
 
 #define VIADUCT_NAME  "viaduct_dma"
 #define VIADUCT_BATCH 512 /* entries of an exchange each way, and misses served under one lock */
+#define VIADUCT_TRIES 5 /* more of an attach that failed for want of memory, 31 s in all */
 #define VIADUCT_LOG2S 32 /* slots of a histogram by powers of two */
 
 /* Bits of viaduct.flags: why the work is to detach. */
@@ -75,8 +78,8 @@ struct viaduct_channel {
 	u32 version, features; /* in force */
 	u32 entries; /* most of a batch, each way */
 	u32 segments; /* most that a mapping may come in */
-	u64 granule, limit_bytes, limit_mappings, bus_first,
-		bus_last; /* bus_last: all ones: unknown */
+	u64 granule, limit_bytes, limit_mappings;
+	u64 bus_first, bus_last; /* bus_last: all ones: unknown */
 	bool active; /* the command page is set */
 	bool gone; /* it or the managed device is not there any more; until it is started again */
 	u32 lost; /* mappings the host has taken away, as last heard */
@@ -91,13 +94,14 @@ struct viaduct {
 	struct list_head node; /* viaduct_list */
 	struct pci_dev *companion;
 	struct pci_dev *managed; /* with a reference; NULL: not found yet. Under viaduct_claims */
-	struct dma_map_ops
-		ops; /* the managed device's: a request finds its struct viaduct by container_of */
+	/* The managed device's: a request finds its struct viaduct by container_of. */
+	struct dma_map_ops ops;
 	bool installed; /* drivers that bind get our ops */
 	bool removing; /* nothing is attached any more */
 	unsigned long flags; /* VIADUCT_REBIND, VIADUCT_DEPARTED */
-	struct work_struct
-		work; /* attaches and detaches; the only place that does, until it is cancelled */
+	/* Attaches and detaches; the only place that does, until it is cancelled. */
+	struct delayed_work work;
+	unsigned int tries; /* the work's: attaches that failed in a row */
 	unsigned long told; /* bit: enum vd_apple_dma_why that the log has heard of */
 
 	raw_spinlock_t lock;
@@ -185,6 +189,11 @@ void viaduct_arenas_trim(struct viaduct *viaduct);
  * Frees everything, after the host has released it: the windows are forgotten, not put. May sleep.
  */
 void viaduct_arenas_finish(struct viaduct *viaduct);
+
+/* find.c */
+
+/* Under viaduct_claims. The device, with a reference; NULL, and a message: not there (yet). */
+struct pci_dev *viaduct_find_managed(const struct list_head *list, struct viaduct *viaduct);
 
 /* attach.c */
 int viaduct_attach_init(void);
