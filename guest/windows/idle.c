@@ -141,10 +141,39 @@ u32 vd_windows_reap(struct vd_windows *windows, u64 gpa, u64 len, struct vd_wind
 	batch->nr_maps = batch->nr_unmaps = 0;
 	vd_idle_drain(windows);
 	vd_unmap_doomed(windows, batch);
-	for (window = windows->lru_first; len && window; window = next) {
+	for (window = windows->lru_first; len && window && batch->nr_unmaps < batch->max_unmaps;
+	     window = next) {
 		next = window->lru_next;
 		if (window->gpa <= last && vd_window_end(window) > gpa)
 			vd_idle_evict(windows, window, batch);
+	}
+	return batch->nr_unmaps;
+}
+
+/* Who still holds it lets it go later. */
+static void revoke(struct vd_windows *windows, struct vd_window *window,
+		   struct vd_windows_batch *batch)
+{
+	vd_idle_drop(windows, window);
+	vd_window_unlink(windows, window);
+	emit_unmap(windows, window, batch);
+	if (vd_atomic_add(&window->refs, VD_WINDOW_DEAD) == VD_WINDOW_DEAD)
+		vd_window_recycle(windows, window);
+	else
+		window->forgotten = true;
+}
+
+u32 vd_windows_revoke(struct vd_windows *windows, struct vd_windows_batch *batch)
+{
+	struct vd_window *window;
+
+	batch->nr_maps = batch->nr_unmaps = 0;
+	vd_idle_drain(windows);
+	vd_unmap_doomed(windows, batch);
+	for (window = windows->born; window && batch->nr_unmaps < batch->max_unmaps;
+	     window = window->next_born) {
+		if (vd_atomic_read(&window->refs) >= 0)
+			revoke(windows, window, batch);
 	}
 	return batch->nr_unmaps;
 }

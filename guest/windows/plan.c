@@ -33,6 +33,11 @@ static bool check_want(const struct vd_windows_want *want)
 	       !(want->align & (want->align - 1));
 }
 
+static bool is_aligned(const struct vd_window *window, const struct vd_windows_want *want)
+{
+	return !want->align || !(window->segments[0].bus & (want->align - 1));
+}
+
 /* Whether the window does for the want, once the host has mapped it. */
 static bool suits(const struct vd_windows *windows, const struct vd_window *window,
 		  const struct vd_windows_want *want)
@@ -44,7 +49,7 @@ static bool suits(const struct vd_windows *windows, const struct vd_window *wind
 	least = vd_size_least(windows, want);
 	return window->gpa == least.gpa && window->size == least.size &&
 	       vd_window_covers(window, want->gpa, want->len, want->access) &&
-	       !(want->align && (window->segments[0].bus & (want->align - 1)));
+	       is_aligned(window, want);
 }
 
 /* A window that is there, be it in no slot, with a reference. */
@@ -99,11 +104,10 @@ static bool fits(const struct vd_windows *windows, u64 size, u64 idle_bytes, u64
 	       mappings < config->limit_mappings;
 }
 
-/* Idle windows that the new one makes useless. */
-static void evict_within(struct vd_windows *windows, struct vd_window_range range, u32 access,
-			 struct vd_windows_batch *batch)
+static void evict_within_area(struct vd_windows *windows, struct vd_window_area *area,
+			      struct vd_window_range range, u32 access,
+			      struct vd_windows_batch *batch)
 {
-	struct vd_window_area *area = vd_area_find(&windows->gpas, range.gpa);
 	struct vd_window_link *link, *next;
 
 	for (link = area ? area->links : NULL; link; link = next) {
@@ -114,6 +118,16 @@ static void evict_within(struct vd_windows *windows, struct vd_window_range rang
 		    vd_window_end(window) <= range.gpa + range.size && !(window->access & ~access))
 			vd_idle_evict(windows, window, batch);
 	}
+}
+
+/* Idle windows that the new one makes useless. */
+static void evict_within(struct vd_windows *windows, struct vd_window_range range, u32 access,
+			 struct vd_windows_batch *batch)
+{
+	u64 at = vd_round_down(range.gpa, VD_AREA_SIZE);
+
+	for (; at < range.gpa + range.size; at += VD_AREA_SIZE)
+		evict_within_area(windows, vd_area_find(&windows->gpas, at), range, access, batch);
 }
 
 static enum step evict_one(struct vd_windows *windows, struct vd_windows_batch *batch, bool *none)
@@ -347,6 +361,9 @@ static void accept_window(struct vd_windows *windows, struct vd_windows_want *wa
 	count_made(windows, want, window);
 	if (suits(windows, window, want))
 		return;
+	/* It stays, idle: the same want without an alignment finds it. */
+	if (!is_aligned(window, want))
+		want->why = VD_WHY_ALIGNMENT;
 	if (map->max_segments == 1)
 		fail(windows, want, -EIO);
 	want->single = true;
@@ -395,8 +412,10 @@ static int judge(struct vd_windows *windows, struct vd_windows_want *want,
 	case VD_WHY_MAPPINGS:
 	case VD_WHY_SPACE:
 	case VD_WHY_SEGMENTS:
-	case VD_WHY_ALIGNMENT:
 		return press(windows, want, map->size);
+	/* Nothing that is idle is in its way, most likely, and none of it is worth the alignment. */
+	case VD_WHY_ALIGNMENT:
+		return -ENOSPC;
 	case VD_WHY_LENGTH:
 	case VD_WHY_FLAGS:
 		return -EINVAL;
@@ -414,11 +433,16 @@ static void refuse_window(struct vd_windows *windows, struct vd_windows_want *wa
 {
 	int err;
 
-	vd_window_unlink(windows, map->window);
-	vd_window_recycle(windows, map->window);
-	map->window = NULL;
-	VD_STAT_ADD(windows, bytes, -map->size);
-	VD_STAT_ADD(windows, mappings, -(u64)1);
+	if (map->mapped) {
+		map->window->id = map->id;
+		doom(windows, map);
+	} else {
+		vd_window_unlink(windows, map->window);
+		vd_window_recycle(windows, map->window);
+		map->window = NULL;
+		VD_STAT_ADD(windows, bytes, -map->size);
+		VD_STAT_ADD(windows, mappings, -(u64)1);
+	}
 	want->why = map->why;
 	err = ++want->tries > TRIES ? -EIO : judge(windows, want, map);
 	if (err)

@@ -160,6 +160,19 @@ void vd_windows_forget(struct vd_windows *windows)
 	vd_write_once(windows->stats.mappings, 0);
 }
 
+void vd_windows_grown(struct vd_windows *windows, u64 gpa, u64 len)
+{
+	u64 at = vd_round_down(gpa, VD_AREA_SIZE);
+	u64 end = gpa + len < gpa ? VD_ADDRESS_END : vd_min(gpa + len, VD_ADDRESS_END);
+
+	for (; at < end; at += VD_AREA_SIZE) {
+		struct vd_window_area *area = vd_area_find(&windows->gpas, at);
+
+		if (area)
+			area->cap = 0;
+	}
+}
+
 void vd_windows_stats(const struct vd_windows *windows, struct vd_windows_stats *out)
 {
 	const struct vd_windows_stats *stats = &windows->stats;

@@ -87,6 +87,7 @@ struct vd_windows_map {
 	struct vd_window *window; /* windows.c's */
 	/* The host's answer, filled in by the caller. */
 	u32 why; /* 0, or enum vd_apple_dma_why */
+	bool mapped; /* with a why: the host has mapped it all the same, and id is to be unmapped */
 	u32 nr_segments;
 	u64 id;
 	struct vd_window_segment segments[VD_WINDOW_SEGMENTS];
@@ -183,6 +184,15 @@ bool vd_windows_commit(struct vd_windows *windows, struct vd_windows_want *wants
  * find from now on; commit (with no wants) ends it. Returns how many; repeat until 0.
  */
 u32 vd_windows_reap(struct vd_windows *windows, u64 gpa, u64 len, struct vd_windows_batch *batch);
+/*
+ * Locked. Fills batch->unmaps with windows of every kind, live ones too, which are forgotten;
+ * commit (with no wants) ends it. Returns how many; repeat until 0. The device does no DMA any
+ * more.
+ */
+u32 vd_windows_revoke(struct vd_windows *windows, struct vd_windows_batch *batch);
+/* Locked. There is RAM in the range that was not there before: what was learnt there about how far
+ * it goes is forgotten. */
+void vd_windows_grown(struct vd_windows *windows, u64 gpa, u64 len);
 /* Locked. Forgets every window, live ones too, without unmapping: the host has released everything
  * (reset, removal). */
 void vd_windows_forget(struct vd_windows *windows);

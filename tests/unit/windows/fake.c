@@ -118,7 +118,8 @@ static void host_map(struct fake *fake, struct vd_windows_map *map)
 
         rest -= len;
         /* The last part comes first in the aperture, so that neighbours are not joined. */
-        map->why = take_segment(fake, len * granule, map->align, &map->segments[map->nr_segments]);
+        map->why = take_segment(fake, len * granule, fake->unaligned ? 0 : map->align,
+                                &map->segments[map->nr_segments]);
         if (map->why)
             break;
     }
@@ -143,6 +144,11 @@ static void host_map(struct fake *fake, struct vd_windows_map *map)
     fake->used += map->size;
     fake->mappings++;
     fake->maps++;
+    if (fake->useless) {
+        fake->useless--;
+        map->why = VD_APPLE_DMA_WHY_SEGMENTS;
+        map->mapped = true;
+    }
 }
 
 static void host_unmap(struct fake *fake, uint64_t id)
@@ -242,6 +248,20 @@ uint32_t fake_reap(struct fake *fake, uint64_t gpa, uint64_t len)
     uint32_t sum = 0, count;
 
     while ((count = vd_windows_reap(fake->windows, gpa, len, &batch))) {
+        sum += count;
+        fake_exchange(fake, &batch);
+        assert_false(vd_windows_commit(fake->windows, NULL, 0, &batch));
+    }
+    return sum;
+}
+
+uint32_t fake_revoke(struct fake *fake)
+{
+    uint64_t unmaps[FAKE_BATCH];
+    struct vd_windows_batch batch = {.max_unmaps = (uint32_t)fake->max_unmaps, .unmaps = unmaps};
+    uint32_t sum = 0, count;
+
+    while ((count = vd_windows_revoke(fake->windows, &batch))) {
         sum += count;
         fake_exchange(fake, &batch);
         assert_false(vd_windows_commit(fake->windows, NULL, 0, &batch));

@@ -39,6 +39,8 @@ struct fake {
     uint64_t *owners;          /* by granule of the aperture: the GPA behind it, all ones: none; atomic */
     uint32_t refuse, refusals; /* `refusals` times the answer is `refuse` */
     uint64_t refuse_above;     /* only maps larger than this; 0: all */
+    uint32_t useless;          /* `useless` times it maps, and the caller finds that it cannot use that */
+    bool unaligned;            /* it does not look at alignments */
     uint32_t split;            /* parts a mapping comes in when there is room in the answer */
     uint64_t chaos; /* not 0: the state of a generator; one answer in eight is a refusal of any kind */
     /* What went on. */
@@ -65,6 +67,8 @@ int fake_refused(struct fake *fake, uint64_t gpa, uint64_t len, uint32_t access)
 void fake_put(struct fake *fake, struct vd_window *window);
 /* Unmaps what is idle in the range; returns how many went. */
 uint32_t fake_reap(struct fake *fake, uint64_t gpa, uint64_t len);
+/* Unmaps everything, live windows too; returns how many went. */
+uint32_t fake_revoke(struct fake *fake);
 /* The host has released everything. */
 void fake_forget(struct fake *fake);
 /* The exchange with the host of a plan that the test makes itself. */

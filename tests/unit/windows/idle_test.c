@@ -234,6 +234,30 @@ static void what_was_forgotten_can_still_be_given_back(void **state)
     fake_finish(&fake);
 }
 
+static void what_is_revoked_is_unmapped_and_can_still_be_given_back(void **state)
+{
+    struct vd_window *held;
+    struct vd_windows_stats stats;
+    struct fake fake;
+
+    init_eight(&fake);
+    fake.max_unmaps = 2;
+    held = fake_map(&fake, spot(0), 4096);
+    for (uint64_t i = 1; i < 5; i++)
+        fake_put(&fake, fake_map(&fake, spot(i), 4096));
+    assert_int_equal(fake_revoke(&fake), 5);
+    assert_int_equal(fake.mappings, 0);
+    vd_windows_stats(fake.windows, &stats);
+    assert_int_equal(stats.mappings, 0);
+    assert_int_equal(stats.bytes, 0);
+    assert_false(is_there(&fake, spot(0)));
+    assert_null(vd_windows_at(fake.windows, FAKE_BUS));
+    assert_false(vd_windows_put(fake.windows, held));
+    for (uint64_t i = 0; i < 8; i++)
+        fake_map(&fake, spot(i), 4096);
+    fake_finish(&fake);
+}
+
 static void stats_tell_live_from_mapped(void **state)
 {
     struct vd_windows_stats stats;
@@ -291,6 +315,7 @@ int main(void)
         cmocka_unit_test(reaping_takes_what_overlaps_and_is_idle),
         cmocka_unit_test(strict_keeps_nothing_idle),
         cmocka_unit_test(what_was_forgotten_can_still_be_given_back),
+        cmocka_unit_test(what_is_revoked_is_unmapped_and_can_still_be_given_back),
         cmocka_unit_test(stats_tell_live_from_mapped),
         cmocka_unit_test(a_configuration_that_cannot_be_is_refused),
     };
