@@ -22,7 +22,7 @@ enum vd_irq_index {
     VD_IRQ_MSI = 1,
     VD_IRQ_MSIX = 2,
     VD_IRQ_ERR = 3, /**< the device or its host reported an uncorrectable error */
-    VD_IRQ_REQ = 4, /**< the host asks for the device back */
+    VD_IRQ_REQ = 4, /**< the host asks for the device back, or took it */
     VD_IRQ_COUNT = 5,
 };
 

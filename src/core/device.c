@@ -25,14 +25,15 @@ static void host_irq(void *opaque, unsigned index, uint32_t vector)
     vd_irq_fired(device, index, vector);
 }
 
+/* No error, as Linux has it too: whoever can, unplugs the device; told of an error, QEMU stops the whole guest for good. */
 static void host_gone(void *opaque)
 {
     struct vd_device *device = opaque;
 
-    if (!atomic_exchange(&device->gone, true)) {
-        host_irq(device, VD_IRQ_ERR, 0);
-        host_irq(device, VD_IRQ_REQ, 0);
-    }
+    if (atomic_exchange(&device->gone, true))
+        return;
+    vd_count(&device->device_errors, 1);
+    vd_irq_fired(device, VD_IRQ_REQ, 0);
 }
 
 static void publish_identity(struct vd_device *device)
