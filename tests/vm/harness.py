@@ -234,7 +234,7 @@ class Guest:
     """A QEMU of our own on a server's sockets, with control of everything."""
 
     def __init__(self, case, sockets, test, kernel='6.1', share='on', arguments='', reboots=False, name='guest', fio=True,
-                 memory=512):
+                 memory=512, companions=()):
         self.case = case
         self.qmp_path = case.socket_path(f'{name}.qmp')
         arch = KERNELS[kernel].arch
@@ -254,6 +254,9 @@ class Guest:
             device = {'driver': 'vfio-user-pci', 'bus': f'port{i}', 'socket': {'type': 'unix', 'path': path}}
             words += ['-device', f'pcie-root-port,id=port{i},bus=pcie.0,chassis={i + 1},slot={i + 1}',
                       '-device', json.dumps(device)]
+        # On the root bus, behind everything: the devices' buses stay what they are without.
+        for path in companions:
+            words += ['-device', json.dumps({'driver': 'vfio-user-pci', 'socket': {'type': 'unix', 'path': path}})]
         self.program = Program(case, name, words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.console = Console(case, name, self.program.process.stdout, self.program.process.stdin)
         case.guests.append(self)

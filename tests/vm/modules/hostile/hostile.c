@@ -22,8 +22,8 @@ typedef __le64 vd_le64;
 #include "../random.h"
 #include "../report.h"
 
-#define ARENA_ORDER   6
-#define ARENA	      (PAGE_SIZE << ARENA_ORDER)
+#define ARENA	      (64 * PAGE_SIZE)
+#define BLOCK_ORDER   9 /* behind the arena there is room for the answers of the largest batch */
 #define FIRST_ENTRIES 8 /* what is filled with care; the rest is what was there */
 
 static uint rounds = 2000;
@@ -60,8 +60,6 @@ static u64 pick_gpa(struct hostile *h)
 {
 	u64 odd[] = {
 		0,
-		1,
-		8,
 		0xa0000,	       /* the hole below 1 MiB */
 		0xfffffffffffffff8ull, /* wraps */
 		0x7ffffffffffffff0ull,
@@ -157,7 +155,7 @@ static void fill_command(struct hostile *h, u64 gpa)
 	u64 base = gpa_of(h->arena);
 	struct vd_apple_dma_wide_command *command;
 
-	if (gpa < base || gpa + sizeof(*command) > base + ARENA)
+	if (gpa < base || gpa - base > ARENA - sizeof(*command))
 		return;
 	command = (void *)PTR_ALIGN(h->arena + (gpa - base), 8);
 	if ((u8 *)(command + 1) > h->arena + ARENA)
@@ -364,9 +362,9 @@ static int hostile_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (err)
 		return err;
 	h->regs = pcim_iomap(pdev, 0, 0);
-	h->arena = (u8 *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, ARENA_ORDER);
+	h->arena = (u8 *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, BLOCK_ORDER);
 	if (!h->regs || !h->arena) {
-		free_pages((unsigned long)h->arena, ARENA_ORDER);
+		free_pages((unsigned long)h->arena, BLOCK_ORDER);
 		return -ENOMEM;
 	}
 	h->pdev = pdev;
@@ -385,7 +383,7 @@ static void hostile_remove(struct pci_dev *pdev)
 {
 	struct hostile *h = pci_get_drvdata(pdev);
 
-	free_pages((unsigned long)h->arena, ARENA_ORDER);
+	free_pages((unsigned long)h->arena, BLOCK_ORDER);
 }
 
 static const struct pci_device_id hostile_ids[] = {

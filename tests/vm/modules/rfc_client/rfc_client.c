@@ -418,9 +418,11 @@ static int find_managed(struct client *c)
 	int err;
 
 	c->managed = bdf > 0xffff ? NULL : pci_get_domain_bus_and_slot(0, bdf >> 8, bdf & 0xff);
-	if (!FACT(c->managed && c->managed->vendor == EDU_VENDOR &&
-			  c->managed->device == EDU_DEVICE,
-		  "MANAGED_BDF is the device's address", "it says 0x%x", bdf)) {
+	FACT(c->managed, "MANAGED_BDF is the address of a device", "it says 0x%x", bdf);
+	if (!c->managed)
+		return -ENODEV;
+	/* Another device's companion is none of ours. */
+	if (c->managed->vendor != EDU_VENDOR || c->managed->device != EDU_DEVICE) {
 		pci_dev_put(c->managed);
 		c->managed = NULL;
 		return -ENODEV;
@@ -470,7 +472,7 @@ static int rfc_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	pci_set_drvdata(pdev, c);
 	c->regs = pcim_iomap(pdev, 0, 0);
 	err = c->regs ? start(c) : -ENOMEM;
-	FACT(!err, "the version 2 driver binds", "%d", err);
+	FACT(!err || err == -ENODEV, "the version 2 driver binds to its device", "%d", err);
 	if (err)
 		release(c);
 	return err;
