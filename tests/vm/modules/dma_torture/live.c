@@ -11,11 +11,11 @@ void torture_fail(struct torture *t, enum torture_fact fact, const char *format,
 
 	if (atomic_inc_return(&t->failed[fact]) != 1)
 		return;
-	spin_lock_irqsave(&t->lock, flags);
+	raw_spin_lock_irqsave(&t->lock, flags);
 	va_start(args, format);
 	vscnprintf(t->why[fact], TORTURE_WHY, format, args);
 	va_end(args);
-	spin_unlock_irqrestore(&t->lock, flags);
+	raw_spin_unlock_irqrestore(&t->lock, flags);
 }
 
 /* Requests may share a window; then they agree about what lies behind each bus address. */
@@ -33,7 +33,7 @@ int torture_remember(struct torture *t, u64 phys, u64 bus, u64 len)
 	int slot = -1;
 	bool good = true;
 
-	spin_lock_irqsave(&t->lock, flags);
+	raw_spin_lock_irqsave(&t->lock, flags);
 	for (int i = 0; i < TORTURE_LIVE; i++) {
 		if (!t->live[i].len) {
 			slot = slot < 0 ? i : slot;
@@ -44,7 +44,7 @@ int torture_remember(struct torture *t, u64 phys, u64 bus, u64 len)
 	}
 	if (slot >= 0)
 		t->live[slot] = span;
-	spin_unlock_irqrestore(&t->lock, flags);
+	raw_spin_unlock_irqrestore(&t->lock, flags);
 	torture_done(t, TORTURE_APART);
 	if (!good)
 		torture_fail(t, TORTURE_APART, "%llx+%llx at %llx, but %llx+%llx at %llx", bus, len,
@@ -58,9 +58,9 @@ void torture_forget(struct torture *t, int slot)
 
 	if (slot < 0)
 		return;
-	spin_lock_irqsave(&t->lock, flags);
+	raw_spin_lock_irqsave(&t->lock, flags);
 	t->live[slot].len = 0;
-	spin_unlock_irqrestore(&t->lock, flags);
+	raw_spin_unlock_irqrestore(&t->lock, flags);
 }
 
 void torture_refused(struct torture *t, enum torture_fact fact, u64 len)

@@ -115,7 +115,8 @@ static int torture_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	t->dev = &pdev->dev;
 	t->may_refuse = may_refuse;
 	mutex_init(&t->copy_lock);
-	spin_lock_init(&t->lock);
+	raw_spin_lock_init(&t->lock);
+	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
 	pci_set_drvdata(pdev, t);
 	pci_set_master(pdev);
 	t->regs = pci_iomap(pdev, 0, 0);

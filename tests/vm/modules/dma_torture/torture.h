@@ -51,7 +51,7 @@ struct torture {
 	atomic_t done[TORTURE_FACTS], failed[TORTURE_FACTS];
 	atomic_t refused; /* mappings, which small budgets may refuse */
 	bool may_refuse;
-	spinlock_t lock; /* what follows; taken in interrupts */
+	raw_spinlock_t lock; /* what follows; taken in interrupts */
 	char why[TORTURE_FACTS][TORTURE_WHY];
 	struct torture_span live[TORTURE_LIVE];
 };
