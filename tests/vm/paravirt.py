@@ -99,6 +99,21 @@ def debian_6_12_drives_a_disk_behind_an_extension(t):
 
 
 @case
+def debian_6_1_drives_a_disk_that_unmaps_at_once(t):
+    path, content = t.image('disk.img', 32)
+    run = Run(t, [f'sim:nvme,image={path},{ASSIGNED}'], 'paravirt', '6.1',
+              'viaduct.irq=msix viaduct.dma_parameters=strict=1')
+    run.console.step('measured')
+    check_endpoints(t, t.stats(run.program.process.pid))
+    run.console.tell()
+    t.same('viaduct run ends well when the guest powers off', 0, run.finish('paravirt'))
+    check_disk(t, run, path, content)
+    t.same('nothing was refused in the guest', '0', run.console.data.get('dma_failed'))
+    t.fact('with strict=1 doorbells keep pace with requests', int(run.console.data['dma_doorbells']) > 1000,
+           run.console.data)
+
+
+@case
 def a_small_aperture_serves_more_memory_than_it_holds(t):
     server = Companions(t, [f'sim:nvme,size=256M,{SMALL}'])
     guest = paravirt_guest(t, server, 'churn')
@@ -173,6 +188,11 @@ def devices(t, kernel, patience=150, arguments=''):
 
 
 @case
+def version_2_garbage_and_the_whole_dma_api_in_debian_6_1(t):
+    devices(t, '6.1')
+
+
+@case
 def version_2_garbage_and_the_whole_dma_api_in_debian_6_12(t):
     devices(t, '6.12', arguments='viaduct.seed=12')
 
@@ -185,6 +205,47 @@ def version_2_garbage_and_the_whole_dma_api_in_the_newest_kernel(t):
 @case
 def version_2_garbage_and_the_whole_dma_api_in_the_debug_kernel(t):
     devices(t, 'debug', 240, 'viaduct.seed=99 viaduct.rounds=1000 viaduct.seconds=4')
+
+
+@case
+def a_guest_with_hardly_any_memory_left_goes_on(t):
+    server = Companions(t, [f'sim:nvme,size=128M,{ASSIGNED}'])
+    guest = paravirt_guest(t, server, 'pressure', '6.1', memory=320)
+    guest.finish('pressure')
+    t.same('no request failed', '0', guest.console.data.get('dma_failed'))
+    await_true('the guest is gone', lambda: not any(e['client'] for e in server.endpoints()))
+    check_released(t, 'at the end', server.endpoints())
+
+
+@case
+def a_guest_with_a_companion_reboots_and_its_disk_still_works(t):
+    path, content = t.image('disk.img', 32)
+    run = Run(t, [f'sim:nvme,image={path},{ASSIGNED}'], 'reboot_dma', '6.12', qemu=())
+    here = run.console.step('rebooting')
+    run.console.wait_line('@vd begin reboot_dma', 120, here)
+    run.console.wait_line('@vd data reread', 120, here)
+    check_endpoints(t, t.stats(run.program.process.pid))
+    t.same('viaduct run outlives the reboot and ends well', 0, run.finish('reboot_dma'))
+    data = run.console.data
+    t.same('what was flushed before the reboot is read after it', data.get('written'), data.get('reread'))
+    t.fact('and nothing else changed', t.region(path, 0, 1) == content[:MIB], 'the first MiB differs')
+
+
+@case
+def two_disks_with_a_companion_each_work_at_once(t):
+    images = [t.image('one.img', 32, 1), t.image('two.img', 32, 2)]
+    run = Run(t, [f'sim:nvme,image={image[0]},{ASSIGNED}' for image in images], 'two_dma', '6.1')
+    run.console.step('measured')
+    check_endpoints(t, t.stats(run.program.process.pid))
+    run.console.tell()
+    run.finish('two_dma')
+    data = run.console.data
+    t.same('the guest reads both images', {sha(images[0][1]), sha(images[1][1])},
+           {data.get('read1'), data.get('read2')})
+    first, second = (0, 1) if data.get('read1') == sha(images[0][1]) else (1, 0)
+    t.same('the first one has what the guest wrote there', data.get('written1'), sha(t.region(images[first][0], 24, 2)))
+    t.same('the second one has what the guest wrote there', data.get('written2'),
+           sha(t.region(images[second][0], 26, 2)))
 
 
 @case
@@ -209,3 +270,24 @@ def a_killed_guest_leaves_nothing_mapped_and_the_next_one_works(t):
     t.same('the server stops when asked', 0, server.stop())
     left = [name for _, _, names in os.walk(t.runtime) for name in names if name.endswith(('.sock', '.companion'))]
     t.same('and removes its sockets', [], left)
+
+
+@case
+def private_guest_memory_is_refused_by_a_companion_with_the_remedy(t):
+    path, content = t.image('disk.img', 32)
+    server = Companions(t, [f'sim:nvme,image={path},{ASSIGNED}'])
+    guest = paravirt_guest(t, server, 'refused', share='off')
+    try:
+        guest.finish('refused')
+        told = guest.console.data.get('read')
+    except Broken:
+        # QEMU may as well end when it loses a device at that time.
+        if not guest.console.ended:
+            raise
+        guest.program.wait()
+        told = 'none'
+    t.fact('the guest is not given wrong data', told in ('none', sha(content[:4 * MIB])), f'it read {told}')
+    t.same('the image is unchanged', sha(content), sha(t.region(path, 0, 32)))
+    refusals = [e['refusal'] for e in server.endpoints()]
+    t.fact('a refusal names the remedy', any('share=on' in refusal for refusal in refusals), refusals)
+    t.fact('the server is alive', server.alive(), server.log())
