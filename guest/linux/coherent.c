@@ -13,6 +13,7 @@
 #include <linux/dma-direct.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -111,28 +112,40 @@ static void *arenas_take(struct viaduct *viaduct, unsigned long pages, u64 mask,
 	return memory;
 }
 
-/* True when the memory was an arena's. */
-static bool arenas_give(struct viaduct *viaduct, void *memory, unsigned long pages)
+/* Under arena_lock. -EINVAL: not all of it is allocated. */
+static int arena_give(struct arena *arena, const void *memory, unsigned long pages)
+{
+	unsigned long first = (memory - arena->memory) >> PAGE_SHIFT;
+
+	if (!pages || pages > arena->pages - first ||
+	    find_next_zero_bit(arena->bitmap, first + pages, first) < first + pages)
+		return -EINVAL;
+	bitmap_clear(arena->bitmap, first, pages);
+	arena->used -= pages;
+	return 0;
+}
+
+/* -ENOENT: the memory is no arena's. -EINVAL: it is, but it is not allocated. */
+static int arenas_give(struct viaduct *viaduct, const void *memory, unsigned long pages)
 {
 	struct arena *arena;
 	unsigned long flags;
-	bool found = false, emptied = false;
+	bool emptied = false;
+	int err = -ENOENT;
 
 	raw_spin_lock_irqsave(&viaduct->arena_lock, flags);
 	list_for_each_entry(arena, &viaduct->arenas, node)
 	{
 		if (memory < arena->memory || memory >= arena->memory + arena->size)
 			continue;
-		bitmap_clear(arena->bitmap, (memory - arena->memory) >> PAGE_SHIFT, pages);
-		arena->used -= pages;
-		found = true;
-		emptied = !arena->used && !list_is_singular(&viaduct->arenas);
+		err = arena_give(arena, memory, pages);
+		emptied = !err && !arena->used && !list_is_singular(&viaduct->arenas);
 		break;
 	}
 	raw_spin_unlock_irqrestore(&viaduct->arena_lock, flags);
 	if (emptied)
 		schedule_work(&viaduct->tend);
-	return found;
+	return err;
 }
 
 static void arena_free(struct arena *arena)
@@ -211,18 +224,34 @@ static bool arenas_grow(struct viaduct *viaduct, unsigned long pages)
 }
 
 /*
+ * An allocation under grow_lock must not wait for I/O: whoever reclaims memory for it may be about
+ * to wait for the lock. Returns what grow_end() is to be given.
+ */
+static unsigned int grow_begin(struct viaduct *viaduct)
+{
+	mutex_lock(&viaduct->grow_lock);
+	return memalloc_noio_save();
+}
+
+static void grow_end(struct viaduct *viaduct, unsigned int flags)
+{
+	memalloc_noio_restore(flags);
+	mutex_unlock(&viaduct->grow_lock);
+}
+
+/*
  * Under grow_lock, which makes those who find the arenas full wait for one another instead of each
  * making one.
  */
 static void *arenas_take_slowly(struct viaduct *viaduct, unsigned long pages, u64 mask, u64 *bus)
 {
+	unsigned int flags = grow_begin(viaduct);
 	void *memory;
 
-	mutex_lock(&viaduct->grow_lock);
 	memory = arenas_take(viaduct, pages, mask, bus);
 	if (!memory && arenas_grow(viaduct, pages))
 		memory = arenas_take(viaduct, pages, mask, bus);
-	mutex_unlock(&viaduct->grow_lock);
+	grow_end(viaduct, flags);
 	return memory;
 }
 
@@ -381,12 +410,14 @@ void viaduct_free(struct device *dev, size_t size, void *cpu, dma_addr_t handle,
 		  unsigned long attrs)
 {
 	struct viaduct *viaduct = viaduct_of(dev);
-	struct block *block;
+	struct block *block = NULL;
+	int err = arenas_give(viaduct, cpu, pages_of(size));
 
 	this_cpu_inc(viaduct->counters->coherent_frees);
-	if (arenas_give(viaduct, cpu, pages_of(size)))
+	if (!err)
 		return;
-	block = block_take(viaduct, cpu);
+	if (err == -ENOENT)
+		block = block_take(viaduct, cpu);
 	if (!block) {
 		this_cpu_inc(viaduct->counters->unknown);
 		dev_warn_ratelimited(
@@ -457,12 +488,12 @@ static void arenas_trim(struct viaduct *viaduct, unsigned int keep)
 static void tend_work(struct work_struct *work)
 {
 	struct viaduct *viaduct = container_of(work, struct viaduct, tend);
+	unsigned int flags = grow_begin(viaduct);
 
-	mutex_lock(&viaduct->grow_lock);
 	if (arenas_are_low(viaduct))
 		arenas_grow(viaduct, 1);
 	arenas_trim(viaduct, 1);
-	mutex_unlock(&viaduct->grow_lock);
+	grow_end(viaduct, flags);
 }
 
 void viaduct_arenas_init(struct viaduct *viaduct)
@@ -476,16 +507,18 @@ void viaduct_arenas_init(struct viaduct *viaduct)
 
 void viaduct_arenas_prepare(struct viaduct *viaduct)
 {
-	mutex_lock(&viaduct->grow_lock);
+	unsigned int flags = grow_begin(viaduct);
+
 	arenas_grow(viaduct, 1);
-	mutex_unlock(&viaduct->grow_lock);
+	grow_end(viaduct, flags);
 }
 
 void viaduct_arenas_trim(struct viaduct *viaduct)
 {
-	mutex_lock(&viaduct->grow_lock);
+	unsigned int flags = grow_begin(viaduct);
+
 	arenas_trim(viaduct, 0);
-	mutex_unlock(&viaduct->grow_lock);
+	grow_end(viaduct, flags);
 }
 
 /* What a driver has not freed may still be in its hands: better lost than used twice. */
