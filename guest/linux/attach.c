@@ -99,6 +99,7 @@ static int start_channel(struct viaduct *viaduct)
 
 	raw_spin_lock_irqsave(&viaduct->lock, flags);
 	err = READ_ONCE(viaduct->removing) ? -ESHUTDOWN : viaduct_channel_start(&viaduct->channel);
+	viaduct->lost_seen = viaduct->channel.lost;
 	raw_spin_unlock_irqrestore(&viaduct->lock, flags);
 	if (err == -ENODEV)
 		pci_err(viaduct->companion, "the device that it manages is gone from the host\n");
@@ -119,13 +120,14 @@ static void release_windows(struct viaduct *viaduct)
 {
 	cancel_work_sync(&viaduct->tend);
 	viaduct_arenas_trim(viaduct);
-	viaduct_reap(viaduct, 0, ~0ULL);
+	viaduct_revoke(viaduct);
 }
 
 static void destroy_windows(struct viaduct *viaduct)
 {
 	viaduct_arenas_finish(viaduct);
 	cancel_work_sync(&viaduct->refill);
+	cancel_work_sync(&viaduct->check);
 	vd_windows_destroy(viaduct->windows);
 	viaduct->windows = NULL;
 }
@@ -278,6 +280,8 @@ void viaduct_attach_stop(struct viaduct *viaduct)
 	cancel_delayed_work_sync(&viaduct->work);
 	if (viaduct->managed)
 		detach(viaduct);
+	/* What a check may have started, which ends with the windows; it finds nothing to do. */
+	cancel_delayed_work_sync(&viaduct->work);
 	mutex_lock(&viaduct_claims);
 	list_del(&viaduct->node);
 	mutex_unlock(&viaduct_claims);
@@ -290,14 +294,20 @@ void viaduct_attach_quiesce(struct viaduct *viaduct)
 	viaduct->removing = true;
 	if (viaduct->managed)
 		pci_clear_master(viaduct->managed);
+	/* A reset releases the rest, where the companion has one. */
+	if (viaduct->installed && !(viaduct->channel.features & VD_APPLE_DMA_FEATURE_WIDE))
+		viaduct_revoke(viaduct);
 	mutex_unlock(&viaduct_claims);
 	stop_channel(viaduct);
 }
 
-void viaduct_attach_again(struct viaduct *viaduct)
+void viaduct_attach_again(struct viaduct *viaduct, unsigned long delay)
 {
 	set_bit(VIADUCT_REBIND, &viaduct->flags);
-	mod_delayed_work(viaduct_queue, &viaduct->work, 0);
+	if (delay)
+		queue_delayed_work(viaduct_queue, &viaduct->work, delay);
+	else
+		mod_delayed_work(viaduct_queue, &viaduct->work, 0);
 }
 
 /* Under viaduct_claims. */
@@ -307,10 +317,22 @@ static void device_came(struct viaduct *viaduct, struct pci_dev *dev)
 		mod_delayed_work(viaduct_queue, &viaduct->work, 0);
 }
 
+/*
+ * By now the bus has configured the device's DMA, which arm64 does anew for each driver: only here
+ * is it known whether it is coherent.
+ */
 static void device_binds(struct viaduct *viaduct, struct pci_dev *dev)
 {
-	if (viaduct->managed == dev && viaduct->installed)
+	if (viaduct->managed != dev || !viaduct->installed)
+		return;
+	if (dev_is_dma_coherent(&dev->dev)) {
 		set_dma_ops(&dev->dev, &viaduct->ops);
+		return;
+	}
+	pci_err(viaduct->companion,
+		"%s is not cache-coherent, which this driver needs: it gets no DMA\n",
+		pci_name(dev));
+	set_dma_ops(&dev->dev, &viaduct_refusing_ops);
 }
 
 static void device_went(struct viaduct *viaduct, struct pci_dev *dev)
@@ -370,6 +392,22 @@ static bool is_live_within(struct viaduct *viaduct, u64 gpa, u64 len)
 	return false;
 }
 
+/* True: windows in the range are live. */
+static bool memory_goes(struct viaduct *viaduct, u64 gpa, u64 len)
+{
+	viaduct_reap(viaduct, gpa, len);
+	return is_live_within(viaduct, gpa, len);
+}
+
+static void memory_came(struct viaduct *viaduct, u64 gpa, u64 len)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&viaduct->lock, flags);
+	vd_windows_grown(viaduct->windows, gpa, len);
+	raw_spin_unlock_irqrestore(&viaduct->lock, flags);
+}
+
 static int memory_event(struct notifier_block *block, unsigned long action, void *data)
 {
 	const struct memory_notify *notify = data;
@@ -377,7 +415,8 @@ static int memory_event(struct notifier_block *block, unsigned long action, void
 	bool live = false;
 	u64 gpa, len;
 
-	if (action != MEM_GOING_OFFLINE)
+	/* Once more when it has gone: a window may have come over it meanwhile, for its neighbours. */
+	if (action != MEM_GOING_OFFLINE && action != MEM_OFFLINE && action != MEM_ONLINE)
 		return NOTIFY_DONE;
 	gpa = PFN_PHYS(notify->start_pfn);
 	len = (u64)notify->nr_pages << PAGE_SHIFT;
@@ -386,11 +425,13 @@ static int memory_event(struct notifier_block *block, unsigned long action, void
 	{
 		if (!viaduct->installed)
 			continue;
-		viaduct_reap(viaduct, gpa, len);
-		live |= is_live_within(viaduct, gpa, len);
+		if (action == MEM_ONLINE)
+			memory_came(viaduct, gpa, len);
+		else
+			live |= memory_goes(viaduct, gpa, len);
 	}
 	mutex_unlock(&viaduct_claims);
-	return live ? NOTIFY_BAD : NOTIFY_OK;
+	return live && action == MEM_GOING_OFFLINE ? NOTIFY_BAD : NOTIFY_OK;
 }
 
 static struct notifier_block memory_block = {.notifier_call = memory_event};

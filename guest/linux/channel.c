@@ -130,8 +130,28 @@ static void negotiate(struct viaduct_channel *channel)
 	}
 }
 
+/* A page is the least that can be asked for, and it has to stay one on the bus. */
+static int examine_pages(struct viaduct_channel *channel)
+{
+	channel->align = 0;
+	if (channel->granule >= PAGE_SIZE)
+		return 0;
+	if (!(channel->features & VD_APPLE_DMA_FEATURE_ALIGN)) {
+		dev_err(channel->dev,
+			"the companion's granule of %llu bytes is less than a page (%lu), and it "
+			"aligns nothing: a kernel with smaller pages is needed\n",
+			channel->granule, PAGE_SIZE);
+		return -ENODEV;
+	}
+	channel->granule = channel->align = PAGE_SIZE;
+	channel->segments = 1;
+	return 0;
+}
+
 static int examine(struct viaduct_channel *channel)
 {
+	int err;
+
 	channel->version = reg_read(channel, VD_APPLE_DMA_REG_VERSION);
 	if (channel->version != VD_APPLE_DMA_VERSION) {
 		dev_err(channel->dev, "version %u of the companion is not supported, only %u\n",
@@ -149,10 +169,9 @@ static int examine(struct viaduct_channel *channel)
 			channel->granule);
 		return -ENODEV;
 	}
-	/*
-	 * A page is the least that can be asked for, and the granule's size is the host's business.
-	 */
-	channel->granule = max_t(u64, channel->granule, PAGE_SIZE);
+	err = examine_pages(channel);
+	if (err)
+		return err;
 	channel->entries =
 		clamp_t(u32, reg_read(channel, VD_APPLE_DMA_REG_MAX_ENTRIES), 1, VIADUCT_BATCH);
 	return 0;
@@ -227,6 +246,7 @@ int viaduct_channel_start(struct viaduct_channel *channel)
 	reg_write(channel, VD_APPLE_DMA_REG_CMD_GPA_LO, lower_32_bits(gpa));
 	/* Waits until the device has seen it. */
 	reg_read(channel, VD_APPLE_DMA_REG_STATUS);
+	channel->doubtful = channel->stale = false;
 	channel->lost = is_wide(channel) ? reg_read(channel, VD_APPLE_DMA_REG_LOST) : 0;
 	channel->active = true;
 	return 0;
@@ -312,7 +332,8 @@ static void put_wide_maps(struct viaduct_channel *channel, const struct vd_windo
 		request[i].len = cpu_to_le64(batch->maps[i].size);
 		request[i].flags = cpu_to_le32(access_flags(batch->maps[i].access));
 		request[i].reserved = 0;
-		request[i].align = aligns ? cpu_to_le64(batch->maps[i].align) : 0;
+		request[i].align =
+			aligns ? cpu_to_le64(max(batch->maps[i].align, channel->align)) : 0;
 		wide_answer(channel, i, segments)->status = UNANSWERED;
 	}
 }
@@ -333,6 +354,7 @@ static u32 ring(struct viaduct_channel *channel, u32 entries)
 	/* writel() orders the arrays before the doorbell, readl() the answers after the status. */
 	reg_write(channel, VD_APPLE_DMA_REG_DOORBELL, 1);
 	status = reg_read(channel, VD_APPLE_DMA_REG_STATUS);
+	channel->doubtful |= status == ~0u || status == VD_APPLE_DMA_INVALID;
 	count_exchange(&channel->stats, ktime_get_mono_fast_ns() - start, entries);
 	if (status == ~0u)
 		channel->gone = true;
@@ -383,13 +405,38 @@ static void take_wide_map(struct viaduct_channel *channel,
 		map->why = status == ~0u || !why ? VD_APPLE_DMA_WHY_HOST : why;
 	else
 		map->why = take_segments(channel, answer, segments, map);
+	map->mapped = map->why && !batch_why && status == VD_APPLE_DMA_OK;
 	if (map->why == VD_APPLE_DMA_WHY_GONE)
 		channel->gone = true;
 }
 
+/*
+ * Whoever asked for an unmap is not there to be told, and its window is another one by now. Single
+ * refusals are only counted; a batch that was not looked at leaves the host with what we have
+ * forgotten.
+ */
+static void take_unmaps(struct viaduct_channel *channel, const struct vd_windows_batch *batch,
+			u32 status)
+{
+	const struct vd_apple_dma_unmapped *answer = channel->unmapped;
+	u32 i, refused = 0;
+
+	if (status == VD_APPLE_DMA_INVALID)
+		channel->stale = true;
+	if (status == ~0u || status == VD_APPLE_DMA_INVALID)
+		return;
+	for (i = 0; i < batch->nr_unmaps; i++)
+		refused += le32_to_cpu(answer[i].status) != VD_APPLE_DMA_OK;
+	channel->stats.unmaps_refused += refused;
+	channel->doubtful |= refused;
+}
+
 static void take_totals(struct viaduct_channel *channel)
 {
-	channel->lost = le32_to_cpu(READ_ONCE(channel->command->lost));
+	u32 lost = le32_to_cpu(READ_ONCE(channel->command->lost));
+
+	channel->doubtful |= lost != channel->lost;
+	channel->lost = lost;
 	channel->used_bytes = le64_to_cpu(READ_ONCE(channel->command->used_bytes));
 	channel->used_mappings = le64_to_cpu(READ_ONCE(channel->command->used_mappings));
 }
@@ -420,17 +467,20 @@ static u32 wide_command(struct viaduct_channel *channel, u32 type, u32 maps, u32
 static u32 wide_run(struct viaduct_channel *channel, const struct vd_windows_batch *batch,
 		    u32 segments)
 {
-	u32 maps = batch->nr_maps, unmaps = batch->nr_unmaps;
+	u32 maps = batch->nr_maps, unmaps = batch->nr_unmaps, status = VD_APPLE_DMA_OK;
 
-	if (maps && unmaps && (channel->features & VD_APPLE_DMA_FEATURE_EXCHANGE))
-		return wide_command(channel, VD_APPLE_DMA_EXCHANGE, maps, unmaps, segments);
-	if (unmaps) {
-		u32 status = wide_command(channel, VD_APPLE_DMA_UNMAP, 0, unmaps, segments);
-
-		if (!maps)
-			return status;
+	if (maps && unmaps && (channel->features & VD_APPLE_DMA_FEATURE_EXCHANGE)) {
+		status = wide_command(channel, VD_APPLE_DMA_EXCHANGE, maps, unmaps, segments);
+		take_unmaps(channel, batch, status);
+		return status;
 	}
-	return wide_command(channel, VD_APPLE_DMA_MAP, maps, 0, segments);
+	if (unmaps) {
+		status = wide_command(channel, VD_APPLE_DMA_UNMAP, 0, unmaps, segments);
+		take_unmaps(channel, batch, status);
+	}
+	if (maps)
+		status = wide_command(channel, VD_APPLE_DMA_MAP, maps, 0, segments);
+	return status;
 }
 
 static void wide_exchange(struct viaduct_channel *channel, struct vd_windows_batch *batch)
@@ -492,8 +542,10 @@ static void take_narrow_map(struct viaduct_channel *channel,
 	if (le32_to_cpu(answer->status) != VD_APPLE_DMA_OK)
 		map->why = VD_APPLE_DMA_WHY_SPACE;
 	else if (le32_to_cpu(answer->len) != map->size ||
-		 map->segments[0].bus + map->size - 1 < map->segments[0].bus)
+		 map->segments[0].bus + map->size - 1 < map->segments[0].bus) {
 		map->why = VD_APPLE_DMA_WHY_HOST;
+		map->mapped = true;
+	}
 }
 
 static void narrow_exchange(struct viaduct_channel *channel, struct vd_windows_batch *batch)
@@ -502,7 +554,8 @@ static void narrow_exchange(struct viaduct_channel *channel, struct vd_windows_b
 
 	if (batch->nr_unmaps) {
 		put_unmaps(channel, batch);
-		narrow_command(channel, VD_APPLE_DMA_UNMAP, batch->nr_unmaps);
+		status = narrow_command(channel, VD_APPLE_DMA_UNMAP, batch->nr_unmaps);
+		take_unmaps(channel, batch, status);
 	}
 	if (batch->nr_maps) {
 		put_narrow_maps(channel, batch);

@@ -119,6 +119,7 @@ static void show_limits(struct seq_file *file, const struct viaduct *viaduct)
 	line(file, "host_bytes", channel->used_bytes);
 	line(file, "host_mappings", channel->used_mappings);
 	line(file, "lost", channel->lost);
+	line(file, "unmaps_refused", channel->stats.unmaps_refused);
 	line(file, "arena_bytes", viaduct->arena_bytes);
 }
 

@@ -50,6 +50,14 @@ static bool element_hit(struct listing *listing, struct scatterlist *sg)
 	return true;
 }
 
+/* The message names the first of them. */
+static int list_remote(struct listing *listing, struct scatterlist *sg, int err)
+{
+	if (!err)
+		listing->bad.gpa = sg_phys(sg);
+	return -EREMOTEIO;
+}
+
 /* Takes what is mapped. How many are missing, or -EREMOTEIO: other devices' memory. */
 static int list_hits(struct listing *listing, struct scatterlist *sgl, int nents)
 {
@@ -60,7 +68,7 @@ static int list_hits(struct listing *listing, struct scatterlist *sgl, int nents
 	{
 		sg_dma_address(sg) = DMA_MAPPING_ERROR;
 		if (unlikely(is_pci_p2pdma_page(sg_page(sg))))
-			err = -EREMOTEIO;
+			err = list_remote(listing, sg, err);
 		else if (!count_map(listing->viaduct, element_hit(listing, sg)))
 			missing++;
 	}
@@ -184,7 +192,7 @@ static int list_map(struct listing *listing, struct scatterlist *sgl, int nents)
 		err = list_misses(listing, sgl, nents);
 		if (!err)
 			err = list_pieces(listing, sgl, nents);
-		viaduct_refill_if_low(listing->viaduct);
+		viaduct_attend(listing->viaduct);
 	}
 	return err;
 }
@@ -206,7 +214,7 @@ int viaduct_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	if (err) {
 		list_unmap(viaduct, dev, sgl, nents, &listing.reaping);
 		if (err == -EREMOTEIO)
-			viaduct_refuse_mmio(dev, sg_phys(sgl));
+			viaduct_refuse_mmio(dev, listing.bad.gpa);
 		else
 			viaduct_refused(viaduct, dev, &listing.bad, attrs & DMA_ATTR_NO_WARN);
 	}

@@ -79,6 +79,7 @@ static struct viaduct *create(struct pci_dev *dev, void __iomem *regs, int *err)
 	viaduct->companion = dev;
 	raw_spin_lock_init(&viaduct->lock);
 	INIT_WORK(&viaduct->refill, viaduct_refill_work);
+	INIT_WORK(&viaduct->check, viaduct_check_work);
 	viaduct_ops_init(&viaduct->ops);
 	viaduct_arenas_init(viaduct);
 	*err = viaduct_channel_open(&viaduct->channel, &dev->dev, regs);
@@ -180,7 +181,7 @@ static void lose(struct viaduct *viaduct, const char *why)
 	raw_spin_unlock_irqrestore(&viaduct->lock, flags);
 	pci_warn(viaduct->companion,
 		 "its mappings did not outlive %s: the device's driver is attached anew\n", why);
-	viaduct_attach_again(viaduct);
+	viaduct_attach_again(viaduct, 0);
 }
 
 static void lose_unless_intact(struct viaduct *viaduct, const char *why)

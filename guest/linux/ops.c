@@ -147,6 +147,53 @@ static size_t op_max_mapping_size(struct device *dev)
 	return max_t(u64, round_down(most, viaduct->channel.granule), viaduct->channel.granule);
 }
 
+static void *refuse_alloc(struct device *dev, size_t size, dma_addr_t *handle, gfp_t gfp,
+			  unsigned long attrs)
+{
+	return NULL;
+}
+
+static int refuse_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
+			 enum dma_data_direction dir, unsigned long attrs)
+{
+	return -EIO;
+}
+
+static int refuse_mask(struct device *dev, u64 mask)
+{
+	return 0;
+}
+
+#ifdef VIADUCT_MAP_PHYS
+
+static dma_addr_t refuse_map(struct device *dev, phys_addr_t phys, size_t size,
+			     enum dma_data_direction dir, unsigned long attrs)
+{
+	return DMA_MAPPING_ERROR;
+}
+
+#else
+
+static dma_addr_t refuse_map(struct device *dev, struct page *page, unsigned long offset,
+			     size_t size, enum dma_data_direction dir, unsigned long attrs)
+{
+	return DMA_MAPPING_ERROR;
+}
+
+#endif
+
+/* As no mask is supported, drivers give up in their probe. */
+const struct dma_map_ops viaduct_refusing_ops = {
+	.alloc = refuse_alloc,
+#ifdef VIADUCT_MAP_PHYS
+	.map_phys = refuse_map,
+#else
+	.map_page = refuse_map,
+#endif
+	.map_sg = refuse_map_sg,
+	.dma_supported = refuse_mask,
+};
+
 /* No sync operations: the managed device is coherent (attach.c insists), and nothing is bounced. */
 void viaduct_ops_init(struct dma_map_ops *ops)
 {

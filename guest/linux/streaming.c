@@ -10,10 +10,12 @@
 #include "streaming.h"
 #include "trace.h"
 
-void viaduct_refill_if_low(struct viaduct *viaduct)
+void viaduct_attend(struct viaduct *viaduct)
 {
 	if (unlikely(vd_windows_is_low(viaduct->windows)))
 		schedule_work(&viaduct->refill);
+	if (unlikely(READ_ONCE(viaduct->channel.doubtful)))
+		schedule_work(&viaduct->check);
 }
 
 void viaduct_refill_work(struct work_struct *work)
@@ -96,8 +98,15 @@ int viaduct_map_want(struct viaduct *viaduct, struct vd_windows_want *want, u64 
 	if (err == -EAGAIN && !want->exact)
 		err = viaduct_map_missing(viaduct, want, mask, bus, &reaping);
 	reap(viaduct, &reaping);
-	viaduct_refill_if_low(viaduct);
+	viaduct_attend(viaduct);
 	return err ?: want->error;
+}
+
+/* Under the lock: what the plan of unmaps wants. */
+static void run_unmaps(struct viaduct *viaduct)
+{
+	viaduct_channel_exchange(&viaduct->channel, &viaduct->batch);
+	vd_windows_commit(viaduct->windows, NULL, 0, &viaduct->batch);
 }
 
 u64 viaduct_reap(struct viaduct *viaduct, u64 gpa, u64 len)
@@ -110,12 +119,25 @@ u64 viaduct_reap(struct viaduct *viaduct, u64 gpa, u64 len)
 	do {
 		raw_spin_lock_irqsave(&viaduct->lock, flags);
 		count = vd_windows_reap(viaduct->windows, gpa, len, &viaduct->batch);
-		viaduct_channel_exchange(&viaduct->channel, &viaduct->batch);
-		vd_windows_commit(viaduct->windows, NULL, 0, &viaduct->batch);
+		run_unmaps(viaduct);
 		raw_spin_unlock_irqrestore(&viaduct->lock, flags);
 		total += count;
 	} while (count);
+	viaduct_attend(viaduct);
 	return total;
+}
+
+void viaduct_revoke(struct viaduct *viaduct)
+{
+	unsigned long flags;
+	u32 count;
+
+	do {
+		raw_spin_lock_irqsave(&viaduct->lock, flags);
+		count = vd_windows_revoke(viaduct->windows, &viaduct->batch);
+		run_unmaps(viaduct);
+		raw_spin_unlock_irqrestore(&viaduct->lock, flags);
+	} while (count);
 }
 
 /*

@@ -130,7 +130,8 @@ int viaduct_map_missing(struct viaduct *viaduct, struct vd_windows_want *want, u
 			struct reaping *reaping);
 void viaduct_unmap(struct viaduct *viaduct, struct device *dev, u64 bus, size_t size,
 		   struct reaping *reaping);
-void viaduct_refill_if_low(struct viaduct *viaduct);
+/* After an exchange, without the lock: starts the works that it calls for. */
+void viaduct_attend(struct viaduct *viaduct);
 /* DMA_MAPPING_ERROR, and a message. */
 dma_addr_t viaduct_refuse_mmio(struct device *dev, phys_addr_t phys);
 

@@ -68,6 +68,7 @@ struct viaduct_counters {
 /* What every exchange counts; under the lock. */
 struct viaduct_exchanges {
 	u64 doorbells, maps, unmaps;
+	u64 unmaps_refused;
 	u64 nanoseconds[VIADUCT_LOG2S], entries[VIADUCT_LOG2S];
 };
 
@@ -79,9 +80,12 @@ struct viaduct_channel {
 	u32 entries; /* most of a batch, each way */
 	u32 segments; /* most that a mapping may come in */
 	u64 granule, limit_bytes, limit_mappings;
+	u64 align; /* of every mapping, where the host's own granule is less than a page; else 0 */
 	u64 bus_first, bus_last; /* bus_last: all ones: unknown */
 	bool active; /* the command page is set */
 	bool gone; /* it or the managed device is not there any more; until it is started again */
+	bool doubtful; /* something is not as it should be: viaduct_check_work() is to look */
+	bool stale; /* the host has mapped what the windows have forgotten */
 	u32 lost; /* mappings the host has taken away, as last heard */
 	u64 used_bytes, used_mappings;
 	struct vd_apple_dma_wide_command *command;
@@ -112,6 +116,10 @@ struct viaduct {
 	u64 max_window; /* bytes; larger requests get windows of their own */
 	u64 limit_bytes, limit_mappings; /* the host's, or less where the user says so */
 	struct work_struct refill;
+	struct work_struct check;
+	u32 lost_seen; /* channel.lost, and stats.unmaps_refused, as of the last check */
+	u64 refused_seen;
+	unsigned long healed; /* jiffies when it was last attached again for a doubt; 0: never */
 	struct viaduct_counters __percpu *counters;
 
 	raw_spinlock_t arena_lock;
@@ -152,6 +160,9 @@ void viaduct_channel_exchange(struct viaduct_channel *channel, struct vd_windows
 const char *viaduct_why(u32 why);
 
 /* ops.c */
+
+/* Refuse everything: for a device whose DMA nobody can handle. */
+extern const struct dma_map_ops viaduct_refusing_ops;
 void viaduct_ops_init(struct dma_map_ops *ops);
 
 /* streaming.c */
@@ -169,7 +180,12 @@ u64 viaduct_reap(struct viaduct *viaduct, u64 gpa, u64 len);
 /* Counts a request that failed and tells the log why. */
 void viaduct_refused(struct viaduct *viaduct, struct device *dev,
 		     const struct vd_windows_want *want, bool quiet);
+/* Unmaps every window, live ones too. The device does no DMA any more. May sleep. */
+void viaduct_revoke(struct viaduct *viaduct);
 void viaduct_refill_work(struct work_struct *work);
+
+/* check.c: what an exchange has brought to light is told, and mended by attaching again. */
+void viaduct_check_work(struct work_struct *work);
 
 /* coherent.c */
 void *viaduct_alloc(struct device *dev, size_t size, dma_addr_t *handle, gfp_t gfp,
@@ -204,8 +220,8 @@ void viaduct_attach_start(struct viaduct *viaduct);
 void viaduct_attach_stop(struct viaduct *viaduct);
 /* The system goes down: the device does no more DMA and nothing is mapped. The driver stays on. */
 void viaduct_attach_quiesce(struct viaduct *viaduct);
-/* The mappings are lost: the device's driver is taken off and probes anew. */
-void viaduct_attach_again(struct viaduct *viaduct);
+/* The mappings are lost: the device's driver is taken off and probes anew, after that many jiffies. */
+void viaduct_attach_again(struct viaduct *viaduct, unsigned long delay);
 
 /* Calls if there is a managed device, and keeps its windows from going meanwhile. May sleep. */
 void viaduct_with_windows(struct viaduct *viaduct, void (*call)(struct viaduct *, void *),
