@@ -58,6 +58,14 @@ static int check_companion(const struct vd_device *device, enum vd_strategy stra
     return 0;
 }
 
+static int pick_strategy(const struct vd_device *device, enum vd_strategy wanted,
+                         const struct vd_strategy_ops **out, struct vd_failure *failure)
+{
+    int ret = vd_strategy_pick(device, wanted, out, failure);
+
+    return ret ? ret : check_companion(device, (*out)->strategy, failure);
+}
+
 static void set_up_session(struct vd_server *server, struct vd_device *device,
                            const struct vd_server_options *o, const struct vd_strategy_ops *strategy)
 {
@@ -86,9 +94,7 @@ int vd_server_create(struct vd_context *context, struct vd_device *device,
 
     *out = NULL;
     if (!ret)
-        ret = vd_strategy_pick(device, options->strategy, &strategy, failure);
-    if (!ret)
-        ret = check_companion(device, strategy->strategy, failure);
+        ret = pick_strategy(device, options->strategy, &strategy, failure);
     if (ret)
         return ret;
     server = vd_env_alloc(&context->env, 1, sizeof(*server));
