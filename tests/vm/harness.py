@@ -22,8 +22,8 @@ import time
 MIB = 1 << 20
 TOOLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../tools')
 CANNOT = 77  # the exit code of a tool where this machine does not let it
-BOOT_PATIENCE = 120  # seconds; an emulated guest on a busy machine
-STEP_PATIENCE = 90
+BOOT_PATIENCE = 240  # seconds; an emulated guest on a busy machine
+STEP_PATIENCE = 180
 
 
 class Skip(Exception):

@@ -117,7 +117,7 @@ def debian_6_1_drives_a_disk_that_unmaps_at_once(t):
 def a_small_aperture_serves_more_memory_than_it_holds(t):
     server = Companions(t, [f'sim:nvme,size=256M,{SMALL}'])
     guest = paravirt_guest(t, server, 'churn')
-    guest.console.step('measured', 180)
+    guest.console.step('measured', 400)
     check_endpoints(t, server.endpoints(), refused=1 << 30)
     guest.console.tell()
     guest.finish('churn')
@@ -135,10 +135,10 @@ def lifecycle(t, kernel, arguments=''):
     path, content = t.image('disk.img', 32)
     server = Companions(t, [f'sim:nvme,image={path},{ASSIGNED}'])
     guest = paravirt_guest(t, server, 'lifecycle', kernel, arguments=f'viaduct.dma=no {arguments}')
-    guest.console.step('unloaded', 180)
+    guest.console.step('unloaded', 300)
     check_released(t, 'without the module', server.endpoints())
     guest.console.tell()
-    guest.finish('lifecycle', 180)
+    guest.finish('lifecycle', 300)
     t.same('the guest reads the content of the image', sha(content), guest.console.data.get('read'))
     t.same('what the guest did not write is unchanged', guest.console.data.get('after'),
            sha(content[16 * MIB:32 * MIB]))
@@ -154,7 +154,7 @@ def drivers_and_the_module_come_and_go_in_debian_6_12(t):
     lifecycle(t, '6.12')
 
 
-def devices(t, kernel, patience=150, arguments=''):
+def devices(t, kernel, patience=300, arguments=''):
     path, content = t.image('disk.img', 32)
     server = Companions(t, [f'sim:edu,{ASSIGNED}', f'sim:nvme,image={path},{ASSIGNED}'])
     guest = paravirt_guest(t, server, 'devices', kernel, arguments=f'viaduct.dma=no {arguments}')
@@ -222,8 +222,8 @@ def a_guest_with_a_companion_reboots_and_its_disk_still_works(t):
     path, content = t.image('disk.img', 32)
     run = Run(t, [f'sim:nvme,image={path},{ASSIGNED}'], 'reboot_dma', '6.12', qemu=())
     here = run.console.step('rebooting')
-    run.console.wait_line('@vd begin reboot_dma', 120, here)
-    run.console.wait_line('@vd data reread', 120, here)
+    run.console.wait_line('@vd begin reboot_dma', 200, here)
+    run.console.wait_line('@vd data reread', 200, here)
     check_endpoints(t, t.stats(run.program.process.pid))
     t.same('viaduct run outlives the reboot and ends well', 0, run.finish('reboot_dma'))
     data = run.console.data
