@@ -114,6 +114,19 @@ def debian_6_1_drives_a_disk_that_unmaps_at_once(t):
 
 
 @case
+def an_arm64_guest_drives_a_disk_behind_an_extension(t):
+    path, content = t.image('disk.img', 32)
+    Daemon(t, f'sim:nvme,image={path}')
+    run = Run(t, ['apple:01:00.0'], 'paravirt', 'arm64')
+    run.console.step('measured', 240)
+    check_endpoints(t, t.stats(run.program.process.pid))
+    run.console.tell()
+    t.same('viaduct run ends well when the guest powers off', 0, run.finish('paravirt'))
+    check_disk(t, run, path, content)
+    t.same('nothing was refused in the guest', '0', run.console.data.get('dma_failed'))
+
+
+@case
 def a_small_aperture_serves_more_memory_than_it_holds(t):
     server = Companions(t, [f'sim:nvme,size=256M,{SMALL}'])
     guest = paravirt_guest(t, server, 'churn')
