@@ -407,7 +407,7 @@ static void take_wide_map(struct viaduct_channel *channel,
 		map->why = take_segments(channel, answer, segments, map);
 	map->mapped = map->why && !batch_why && status == VD_APPLE_DMA_OK;
 	if (map->why == VD_APPLE_DMA_WHY_GONE)
-		channel->gone = true;
+		channel->gone = channel->doubtful = true;
 }
 
 /*

@@ -15,7 +15,7 @@
 struct findings {
 	u32 lost; /* mappings, since the last check */
 	u64 refused; /* unmaps, likewise */
-	bool reset, stale;
+	bool gone, reset, stale;
 };
 
 /* False: there is nothing to be mended, as nothing is mapped. */
@@ -27,11 +27,12 @@ static bool take_findings(struct viaduct *viaduct, struct findings *found)
 
 	raw_spin_lock_irqsave(&viaduct->lock, flags);
 	channel->doubtful = false;
-	active = channel->active && !channel->gone;
+	active = channel->active;
 	*found = (struct findings){
 		.lost = channel->lost - viaduct->lost_seen,
 		.refused = channel->stats.unmaps_refused - viaduct->refused_seen,
-		.reset = active && !viaduct_channel_is_intact(channel),
+		.gone = channel->gone,
+		.reset = active && !channel->gone && !viaduct_channel_is_intact(channel),
 		.stale = channel->stale,
 	};
 	viaduct->lost_seen = channel->lost;
@@ -54,6 +55,9 @@ static bool drop_idle(struct viaduct *viaduct)
 /* NULL: all is well, or well enough. */
 static const char *judge(struct viaduct *viaduct, const struct findings *found)
 {
+	/* Its driver may ask again for ever: NVMe takes a refusal for a lack of memory. */
+	if (found->gone)
+		return "the device is gone from the host";
 	if (found->reset)
 		return "it has been reset";
 	if (found->stale)
