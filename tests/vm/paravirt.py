@@ -231,6 +231,28 @@ def a_guest_with_hardly_any_memory_left_goes_on(t):
 
 
 @case
+def a_device_that_is_pulled_out_is_an_io_error_in_the_guest(t):
+    path, _ = t.image('disk.img', 128)
+    daemon = Daemon(t, f'sim:nvme,image={path}')
+    server = Companions(t, ['apple:01:00.0'])
+    guest = paravirt_guest(t, server, 'unplug', '6.12', arguments='viaduct.timeout=3')
+    guest.console.step('flooding')
+    written = server.endpoints()[0]['regions'][0]['writes']
+    await_true('the guest writes', lambda: server.endpoints()[0]['regions'][0]['writes'] > written)
+    daemon.ask('unplug', '01:00.0')
+    guest.console.step('survived', 120)
+    t.fact('the server is alive', server.alive(), server.log())
+    guest.console.tell()
+    guest.console.step('unloaded')
+    t.same('nothing is mapped any more', 0, split(server.endpoints())[1][0]['companion']['mappings'])
+    guest.console.tell()
+    guest.finish('unplug')
+    t.same('what the guest flushed is in the image', guest.console.data.get('flushed'), sha(t.region(path, 16, 4)))
+    t.same('the server stops when asked', 0, server.stop())
+    t.same('the daemon ends when asked', 0, daemon.stop())
+
+
+@case
 def a_guest_with_a_companion_reboots_and_its_disk_still_works(t):
     path, content = t.image('disk.img', 32)
     run = Run(t, [f'sim:nvme,image={path},{ASSIGNED}'], 'reboot_dma', '6.12', qemu=())
