@@ -90,6 +90,6 @@ int vd_strategy_choose(const struct vd_device *device, enum vd_strategy wanted, 
     const struct vd_strategy_ops *ops;
     int ret = vd_strategy_pick(device, wanted, &ops, vd_failure_of(error));
 
-    *out = ret ? VD_STRATEGY_AUTO : ops->strategy;
+    *out = ops ? ops->strategy : VD_STRATEGY_AUTO;
     return ret;
 }
